@@ -1,13 +1,44 @@
-"""Typed records of what the server says. Unknown keys are ignored and missing ones have defaults,
-so that an older or newer server, or a stock MONAI Label server, can still be read."""
+"""Typed records of what the server says.
+
+Unknown keys are ignored and missing ones have defaults, so that an older or newer server, or a stock MONAI Label
+server, can still be read.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 Color = Tuple[float, float, float]
+
+IMAGE_TASKS = ("reconstruction", "synthesis", "others")
+RUNNING_STATES = ("starting", "training", "validating")
+STOCK_STATES = {
+    "SUBMITTED": "starting",
+    "RUNNING": "training",
+    "DONE": "done",
+    "ERROR": "failed",
+    "STOPPED": "cancelled",
+}
+"""MONAI Label's word for the state of a run -> ours."""
+
+
+def _label_values(labels: Any) -> Mapping[str, int]:
+    """Read name -> value; a plain list of names (old servers) counts from 1. The background is left out."""
+    if isinstance(labels, Mapping):
+        pairs = {str(name): int(value) for name, value in labels.items() if isinstance(value, (int, float))}
+    else:
+        pairs = {str(name): value for value, name in enumerate(labels or (), start=1)}
+    return {name: value for name, value in pairs.items() if value != 0}
+
+
+def _colors(colors: Any) -> Mapping[str, Color]:
+    return {str(name): (float(c[0]), float(c[1]), float(c[2])) for name, c in (colors or {}).items()}
+
+
+def _curve(pairs: Any) -> Tuple[Tuple[int, float], ...]:
+    return tuple((int(epoch), float(value)) for epoch, value in pairs or ())
 
 
 @dataclass(frozen=True)
@@ -50,16 +81,37 @@ class ModelInfo:
     @property
     def option_properties(self) -> Mapping[str, Mapping[str, Any]]:
         """The schema of each option, by name."""
-        raise NotImplementedError
+        return self.options.get("properties", {})
 
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
         """Names of the options marked `"x-widget": widget` (`points` or `roi`)."""
-        raise NotImplementedError
+        return tuple(name for name, option in self.option_properties.items() if option.get("x-widget") == widget)
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any], trainers: Sequence[str] = ()) -> ModelInfo:
         """Read one entry of `models` in `/info/`."""
-        raise NotImplementedError
+        extra = entry.get("medgan") or {}
+        task = str(extra.get("task") or entry.get("type") or "")
+        return cls(
+            name=name,
+            title=str(extra.get("title") or name),
+            task=task,
+            output=str(extra.get("output") or ("volume" if task in IMAGE_TASKS else "labelmap")),
+            description=str(entry.get("description") or ""),
+            labels=_label_values(entry.get("labels")),
+            colors=_colors(extra.get("colors")),
+            options=extra.get("options") or {},
+            inputs=tuple(extra.get("inputs") or ()),
+            version=str(extra.get("version") or ""),
+            checksum=str(extra.get("checksum") or ""),
+            metrics=extra.get("metrics") or {},
+            data=str(extra.get("data") or ""),
+            licence=str(extra.get("licence") or ""),
+            body_part=str(extra.get("body_part") or ""),
+            modality=str(extra.get("modality") or ""),
+            trainable=bool(extra.get("trainable", name in trainers)),
+            is_medgan=bool(extra),
+        )
 
 
 @dataclass(frozen=True)
@@ -88,12 +140,29 @@ class ServerInfo:
 
     def model(self, name: str) -> Optional[ModelInfo]:
         """Return the model called `name`, or None."""
-        raise NotImplementedError
+        return next((model for model in self.models if model.name == name), None)
 
     @classmethod
     def from_json(cls, info: Mapping[str, Any]) -> ServerInfo:
-        """Read the answer of `/info/`; raises `KeyError`/`TypeError`/`ValueError` when it is something else."""
-        raise NotImplementedError
+        """Read the answer of `/info/`; raises `KeyError`, `TypeError` or `ValueError` when it is something else."""
+        extra = info.get("medgan") or {}
+        limits = extra.get("limits") or {}
+        store = info.get("datastore") or {}
+        trainers = tuple(info.get("trainers") or ())
+        return cls(
+            name=str(info.get("name") or ""),
+            description=str(info.get("description") or ""),
+            version=str(extra.get("version") or info.get("version") or ""),
+            models=tuple(ModelInfo.from_json(name, entry, trainers) for name, entry in info["models"].items()),
+            trainers=trainers,
+            strategies=tuple(info.get("strategies") or ()),
+            max_upload_mb=int(limits.get("max_upload_mb") or 0),
+            max_voxels=int(limits.get("max_voxels") or 0),
+            token_required=bool(extra.get("token_required")),
+            studies=int(store.get("total") or 0),
+            labelled=int(store.get("completed") or 0),
+            is_medgan=bool(extra),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,6 +192,17 @@ class JobStatus:
     progress: float
     seconds: float
 
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> JobStatus:
+        """Read the answer of `/jobs/{job_id}`."""
+        return cls(
+            id=str(answer.get("id") or ""),
+            model=str(answer.get("model") or ""),
+            state=str(answer.get("state") or ""),
+            progress=float(answer.get("progress") or 0.0),
+            seconds=float(answer.get("seconds") or 0.0),
+        )
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -131,6 +211,12 @@ class Sample:
     id: str
     name: str
     checksum: str = ""
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> Sample:
+        """Read the answer of `/activelearning/{strategy}`; a name with a path in it is cut to its last part."""
+        name = str(answer.get("name") or answer.get("path") or answer["id"]).replace("\\", "/")
+        return cls(id=str(answer["id"]), name=name.split("/")[-1], checksum=str(answer.get("checksum") or ""))
 
 
 @dataclass(frozen=True)
@@ -167,10 +253,21 @@ class SubmitReceipt:
     voxels: Mapping[int, int] = field(default_factory=dict)
     replaced: bool = False
 
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> SubmitReceipt:
+        """Read the answer of `PUT /datastore/label`."""
+        extra = answer.get("medgan") or {}
+        return cls(
+            image=str(answer.get("image") or ""),
+            label=str(answer.get("label") or ""),
+            voxels={int(value): int(count) for value, count in (extra.get("voxels") or {}).items()},
+            replaced=bool(extra.get("replaced")),
+        )
+
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One comparison of a candidate with the version that serves."""
+    """One comparison of a candidate with the version that serves; a value that was not measured is NaN."""
 
     name: str
     metric: str
@@ -178,6 +275,19 @@ class GateCheck:
     after: float
     cases: int
     passed: bool
+
+    @classmethod
+    def from_json(cls, check: Mapping[str, Any]) -> GateCheck:
+        """Read one of `checks` of a verdict."""
+        before, after = check.get("before"), check.get("after")
+        return cls(
+            name=str(check.get("name") or ""),
+            metric=str(check.get("metric") or ""),
+            before=float("nan") if before is None else float(before),
+            after=float("nan") if after is None else float(after),
+            cases=int(check.get("cases") or 0),
+            passed=bool(check.get("passed")),
+        )
 
 
 @dataclass(frozen=True)
@@ -189,6 +299,17 @@ class Verdict:
     serving: str
     reason: str
     checks: Tuple[GateCheck, ...] = ()
+
+    @classmethod
+    def from_json(cls, verdict: Mapping[str, Any]) -> Verdict:
+        """Read `verdict` of a training status."""
+        return cls(
+            promoted=bool(verdict.get("promoted")),
+            version=str(verdict.get("version") or ""),
+            serving=str(verdict.get("serving") or ""),
+            reason=str(verdict.get("reason") or ""),
+            checks=tuple(GateCheck.from_json(check) for check in verdict.get("checks") or ()),
+        )
 
 
 @dataclass(frozen=True)
@@ -222,17 +343,38 @@ class TrainingStatus:
     @property
     def running(self) -> bool:
         """Whether the run goes on."""
-        raise NotImplementedError
+        return self.state in RUNNING_STATES
 
     @property
     def fraction(self) -> float:
         """How much is done, 0…1."""
-        raise NotImplementedError
+        if self.state != "none" and not self.running:
+            return 1.0
+        done, total = (self.step, self.steps) if self.steps else (self.epoch, self.epochs)
+        return min(1.0, done / total) if total else 0.0
 
     @classmethod
     def from_json(cls, task: Mapping[str, Any]) -> TrainingStatus:
         """Read the answer of `/train/`, with or without its `medgan` part."""
-        raise NotImplementedError
+        extra = task.get("medgan") or {}
+        verdict, eta = extra.get("verdict"), extra.get("eta_seconds")
+        return cls(
+            state=str(extra.get("state") or STOCK_STATES.get(str(task.get("status")), "none")),
+            model=str(extra.get("model") or task.get("model") or ""),
+            run=str(extra.get("run") or task.get("id") or ""),
+            epoch=int(extra.get("epoch") or 0),
+            epochs=int(extra.get("epochs") or 0),
+            step=int(extra.get("step") or 0),
+            steps=int(extra.get("steps") or 0),
+            seconds=float(extra.get("seconds") or 0.0),
+            eta_seconds=None if eta is None else float(eta),
+            loss=_curve(extra.get("loss")),
+            metric=_curve(extra.get("metric")),
+            metric_name=str(extra.get("metric_name") or ""),
+            cases=extra.get("cases") or {},
+            verdict=Verdict.from_json(verdict) if verdict else None,
+            error=str(extra.get("error") or ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -249,6 +391,13 @@ class VersionInfo:
     reason: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any], current: str) -> VersionInfo:
+        """Read one of `versions`; `current` is the version that serves."""
+        text = {key: str(entry.get(key) or "") for key in ("origin", "state", "created", "parent", "checksum", "reason")}
+        version = str(entry["version"])
+        return cls(version=version, current=version == current, metrics=entry.get("metrics") or {}, **text)
+
 
 @dataclass(frozen=True)
 class VersionList:
@@ -258,6 +407,9 @@ class VersionList:
     current: str
     versions: Tuple[VersionInfo, ...] = ()
 
-
-Json = Dict[str, Any]
-Names = List[str]
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> VersionList:
+        """Read the answer of `/models/{name}/versions`."""
+        current = str(answer.get("current") or "")
+        versions = tuple(VersionInfo.from_json(entry, current) for entry in answer.get("versions") or ())
+        return cls(model=str(answer.get("model") or ""), current=current, versions=versions)
