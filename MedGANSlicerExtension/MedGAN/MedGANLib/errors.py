@@ -142,6 +142,12 @@ class Disconnected(MedGANError):
     code = "disconnected"
 
 
+class StorageProblem(MedGANError):
+    """A file on this computer could not be read or written."""
+
+    code = "storage_problem"
+
+
 class Cancelled(MedGANError):
     """The work was cancelled, here or on the server."""
 

@@ -6,12 +6,42 @@ by `JobQueue.pump`, which a timer calls in Slicer and a loop calls in a script.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional
 
 from .cancel import CancelToken
-from .errors import MedGANError
+from .errors import Cancelled, MedGANError, TimedOut
+
+logger = logging.getLogger(__name__)
 
 Work = Callable[["Job"], Any]
+Mailbox = queue.SimpleQueue
+"""Holds callables without arguments, to be called on the main thread."""
+
+PUMP_SECONDS = 0.01
+"""Pause between two pumps while `JobQueue.wait` waits."""
+
+
+def _ignore(*news: Any) -> None:
+    """Listen to nothing."""
+
+
+def _same(result: Any) -> Any:
+    return result
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told about a job, on the main thread; see `JobQueue.submit`."""
+
+    on_done: Callable[[Any], None] = _ignore
+    on_error: Callable[[MedGANError], None] = _ignore
+    on_progress: Callable[[float, str], None] = _ignore
+    finish: Callable[[Any], Any] = _same
 
 
 class Job:
@@ -22,31 +52,71 @@ class Job:
         state: `waiting`, `running`, `done`, `failed` or `cancelled`; changes on the main thread, in `pump`.
         progress: Fraction done in 0…1, or -1 when unknown.
         phase: What it does right now.
-        result: What the work returned, once `done`.
+        result: What the work gave, once `done`.
         error: The exception, once `failed` or `cancelled`.
         token: The cancel token, for the work to hand on.
     """
 
-    title: str
-    state: str
-    progress: float
-    phase: str
-    result: Any
-    error: Optional[MedGANError]
-    token: CancelToken
+    def __init__(self, work: Work, mailbox: Mailbox, listeners: Listeners, title: str = "") -> None:
+        self.title = title
+        self.state = "waiting"
+        self.progress = -1.0
+        self.phase = ""
+        self.result: Any = None
+        self.error: Optional[MedGANError] = None
+        self.token = CancelToken()
+        self._work = work
+        self._mailbox = mailbox
+        self._listeners = listeners
 
     @property
     def finished(self) -> bool:
         """Whether the outcome has been delivered."""
-        raise NotImplementedError
+        return self.state in ("done", "failed", "cancelled")
 
     def cancel(self) -> None:
         """Ask the work to stop; `on_error` gets `Cancelled`."""
-        raise NotImplementedError
+        self.token.cancel()
 
     def report(self, fraction: float, phase: str = "") -> None:
         """Tell progress from the worker; delivered by the next `pump`."""
-        raise NotImplementedError
+        self._mailbox.put(lambda: self._progressed(fraction, phase))
+
+    def run(self) -> None:
+        """Do the work on the calling thread and post the outcome."""
+        self._mailbox.put(self._started)
+        try:
+            self.token.raise_if_cancelled()
+            result = self._work(self)
+        except Exception as error:
+            failure = _as_medgan_error(error)
+            self._mailbox.put(lambda: self._failed(failure))
+        else:
+            self._mailbox.put(lambda: self._finish(result))
+
+    def _started(self) -> None:
+        self.state = "running"
+
+    def _progressed(self, fraction: float, phase: str) -> None:
+        if self.finished:
+            return
+        self.progress, self.phase = fraction, phase or self.phase
+        self._listeners.on_progress(fraction, self.phase)
+
+    def _finish(self, result: Any) -> None:
+        """Do the part of the work that belongs to the main thread, and deliver."""
+        try:
+            self.result = self._listeners.finish(result)
+        except Exception as error:
+            self._failed(_as_medgan_error(error))
+            return
+        self.state = "done"
+        self._listeners.on_done(self.result)
+
+    def _failed(self, error: MedGANError) -> None:
+        self.error = error
+        self.state = "cancelled" if isinstance(error, Cancelled) else "failed"
+        self._listeners.on_error(error)
 
 
 class JobQueue:
@@ -54,27 +124,97 @@ class JobQueue:
 
     def __init__(self, workers: int = 3) -> None:
         """Prepare; threads start when there is work."""
-        raise NotImplementedError
+        self._limit = workers
+        self._threads: List[threading.Thread] = []
+        self._waiting: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()
+        self._mailbox: Mailbox = queue.SimpleQueue()
+        self._open: List[Job] = []
+        self._closed = False
 
     def submit(
         self,
         work: Work,
-        on_done: Optional[Callable[[Any], None]] = None,
-        on_error: Optional[Callable[[MedGANError], None]] = None,
-        on_progress: Optional[Callable[[float, str], None]] = None,
+        on_done: Callable[[Any], None] = _ignore,
+        on_error: Callable[[MedGANError], None] = _ignore,
+        on_progress: Callable[[float, str], None] = _ignore,
         title: str = "",
+        finish: Callable[[Any], Any] = _same,
     ) -> Job:
-        """Run `work(job)` on a worker; call `on_done(result)` or `on_error(error)`, and `on_progress`, in `pump`."""
-        raise NotImplementedError
+        """Run `work(job)` on a worker; the outcome is delivered by `pump`.
+
+        Args:
+            work: Called on a worker thread; must not touch the scene or the interface.
+            on_done: Called with the result, on the main thread.
+            on_error: Called with the error, on the main thread; `Cancelled` when it was cancelled.
+            on_progress: Called with fraction and phase, on the main thread.
+            title: What it does, for a status line.
+            finish: The part of the work that belongs to the main thread: gets what `work` returned and returns the
+                job's result; when it raises, the job has failed.
+        """
+        if self._closed:
+            raise RuntimeError("The job queue is closed.")
+        job = Job(work, self._mailbox, Listeners(on_done, on_error, on_progress, finish), title)
+        self._open = [other for other in self._open if not other.finished] + [job]
+        self._waiting.put(job)
+        self._start_worker()
+        return job
 
     def pump(self) -> int:
         """Deliver all news on the calling thread; return how many. A failing callback is logged, never raised."""
-        raise NotImplementedError
+        count = 0
+        while not self._closed:
+            try:
+                deliver = self._mailbox.get_nowait()
+            except queue.Empty:
+                break
+            count += 1
+            try:
+                deliver()
+            except Exception:
+                logger.exception("A callback failed")
+        return count
 
     def wait(self, job: Job, timeout: float = 600.0) -> Any:
-        """Pump until `job` has finished; return its result or raise its error. For scripts and tests, not for widgets."""
-        raise NotImplementedError
+        """Pump until `job` has finished; return its result or raise its error. For scripts and tests, not for widgets.
+
+        Raises:
+            TimedOut: It has not finished within `timeout` seconds; it goes on.
+        """
+        end = time.monotonic() + timeout
+        while not job.finished:
+            if time.monotonic() > end:
+                raise TimedOut(f"'{job.title}' has not finished within {timeout:g} seconds.")
+            if not self.pump():
+                time.sleep(PUMP_SECONDS)
+        if job.error:
+            raise job.error
+        return job.result
 
     def close(self, timeout: float = 2.0) -> None:
         """Cancel everything and stop the workers; nothing is delivered afterwards."""
-        raise NotImplementedError
+        self._closed = True
+        for job in self._open:
+            job.cancel()
+        for _ in self._threads:
+            self._waiting.put(None)
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _start_worker(self) -> None:
+        if len(self._threads) < self._limit:
+            thread = threading.Thread(target=self._serve, name="MedGAN worker", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            job.run()
+
+
+def _as_medgan_error(error: Exception) -> MedGANError:
+    """Return a typed error; an unforeseen one is logged with its trace."""
+    if isinstance(error, MedGANError):
+        return error
+    logger.error("Unexpected failure", exc_info=error)
+    return MedGANError(f"Unexpected problem: {error}", "The application's log has the details.")
