@@ -1,0 +1,341 @@
+"""A MedGAN server for tests, by docs/api.md: real sockets, no model. Standard library and numpy."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+import uuid
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Dict, Mapping, Optional, Tuple, Type
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from .images import read_nrrd, write_nifti_gz, write_nrrd
+from .world import MODEL, Refusal, World
+
+LABELS = {"anterior": 1, "posterior": 2}
+
+
+class TestServer:
+    """A server on a free port of this computer.
+
+    Use it as a context manager::
+
+        with TestServer() as server:
+            client = MedGANClient(server.url)
+
+    Attributes:
+        world: What the server knows; change it to change its answers.
+        url: Its address.
+    """
+
+    __test__ = False
+
+    def __init__(self, world: Optional[World] = None) -> None:
+        self.world = world or World()
+        handler: Type[Handler] = type("BoundHandler", (Handler,), {"world": self.world})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> TestServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for event in self.world.cancelled.values():
+            event.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    world: World
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Keeps the console quiet."""
+
+    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+        """Answers a GET request."""
+        self._answer("GET")
+
+    def do_POST(self) -> None:  # noqa: N802
+        """Answers a POST request."""
+        self._answer("POST")
+
+    def do_PUT(self) -> None:  # noqa: N802
+        """Answers a PUT request."""
+        self._answer("PUT")
+
+    def do_DELETE(self) -> None:  # noqa: N802
+        """Answers a DELETE request."""
+        self._answer("DELETE")
+
+    def _answer(self, method: str) -> None:
+        parts = urlsplit(self.path)
+        self.query = {k: v[0] for k, v in parse_qs(parts.query).items()}
+        body = self._read_body()
+        self.world.requests.append(f"{method} {self.path}")
+        try:
+            self._check(parts.path)
+            route, names = _find_route(method, parts.path)
+            getattr(self, route)(*names, body)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except BrokenPipeError:
+            self.close_connection = True
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            return b"".join(iter(self._read_chunk, b""))
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _read_chunk(self) -> bytes:
+        size = int(self.rfile.readline().split(b";")[0], 16)
+        chunk = self.rfile.read(size)
+        self.rfile.readline()
+        return chunk
+
+    def _check(self, path: str) -> None:
+        for prefix, refusal in self.world.trouble.items():
+            if path.startswith(prefix):
+                raise refusal
+        if self.world.token and path != "/health" and self.headers.get("Authorization") != f"Bearer {self.world.token}":
+            raise Refusal(401, "token_required", "This server wants an access token.", "Ask its administrator for it.")
+
+    # --- answers ---------------------------------------------------------------------------------------------------
+
+    def _send(self, body: bytes, kind: str, status: int = 200, headers: Optional[Mapping[str, str]] = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _json(self, content: Any, status: int = 200) -> None:
+        self._send(json.dumps(content).encode(), "application/json", status)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "id": uuid.uuid4().hex[:6]}
+        self._json({"error": error, "detail": f"{refusal.message} {refusal.hint}".strip()}, refusal.status)
+
+    # --- server ----------------------------------------------------------------------------------------------------
+
+    def info(self, body: bytes) -> None:
+        """GET /info/."""
+        self._json(self.world.info_json())
+
+    def health(self, body: bytes) -> None:
+        """GET /health."""
+        self._json({"status": "ok", "version": "0.1.0"})
+
+    # --- inference -------------------------------------------------------------------------------------------------
+
+    def infer(self, model: str, body: bytes) -> None:
+        """POST /infer/{model}."""
+        if model != MODEL:
+            raise Refusal(404, "unknown_model", f"There is no model '{model}'.", f"Models: {MODEL}.")
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        params = json.loads(fields["params"][1]) if "params" in fields else {}
+        self.world.infer_params.append(params)
+        voxels, affine = self._volume(fields)
+        self._work(str(params.get("job_id", "")))
+        self._send_result(params, self.world.segment(voxels), affine)
+
+    def _volume(self, fields: Mapping[str, Tuple[str, bytes]]) -> Tuple[np.ndarray, np.ndarray]:
+        if "file" in fields:
+            data = fields["file"][1]
+            self.world.received.append(len(data))
+        else:
+            data = self._study(self.query.get("image", ""))
+        try:
+            return read_nrrd(data)
+        except (ValueError, KeyError) as error:
+            raise Refusal(415, "not_an_image", "The file is not a readable medical image.", "Send NRRD.") from error
+
+    def _study(self, name: str) -> bytes:
+        if name not in self.world.studies:
+            raise Refusal(404, "unknown_image", f"There is no study '{name}'.")
+        return self.world.studies[name]
+
+    def _work(self, job_id: str) -> None:
+        stop = self.world.cancelled.setdefault(job_id, threading.Event())
+        if stop.wait(self.world.infer_seconds):
+            raise Refusal(409, "cancelled", "The job was cancelled.")
+
+    def _send_result(self, params: Mapping[str, Any], labels: np.ndarray, affine: np.ndarray) -> None:
+        times = {"read": 0.1, "pre": 0.1, "infer": 0.5, "post": 0.1, "write": 0.1, "total": 0.9}
+        serving = self.world.find(self.world.current).to_json()
+        said = {"model": MODEL, "version": serving["version"], "checksum": serving["checksum"], "warnings": [], "latencies": times}
+        name, data = _result_file(str(params.get("result_extension", ".nii.gz")), labels, affine, said)
+        parts = {"params": ("", json.dumps({"label_names": LABELS, **said}).encode()), "image": (name, data)}
+        body, kind = write_multipart(parts)
+        self._send(body, kind)
+
+    def job(self, job_id: str, body: bytes) -> None:
+        """GET /jobs/{id}."""
+        if job_id not in self.world.cancelled:
+            raise Refusal(404, "unknown_job", "There is no such job.")
+        state = "cancelled" if self.world.cancelled[job_id].is_set() else "running"
+        self._json({"id": job_id, "model": MODEL, "state": state, "progress": 0.5, "seconds": 1.0})
+
+    def cancel_job(self, job_id: str, body: bytes) -> None:
+        """DELETE /jobs/{id}."""
+        self.world.cancelled.setdefault(job_id, threading.Event()).set()
+        self._json({"id": job_id, "model": MODEL, "state": "cancelled", "progress": 0.5, "seconds": 1.0})
+
+    # --- studies and labels ----------------------------------------------------------------------------------------
+
+    def datastore(self, body: bytes) -> None:
+        """GET /datastore/."""
+        self._json({"total": len(self.world.studies), "completed": len(self.world.labels), "label_tags": {}, "train": []})
+
+    def next_sample(self, strategy: str, body: bytes) -> None:
+        """POST /activelearning/{strategy}."""
+        name = self.world.next_study()
+        checksum = "SHA256:" + hashlib.sha256(self.world.studies[name]).hexdigest().upper()
+        self._json({"id": name, "name": f"{name}.nrrd", "checksum": checksum, "strategy": {strategy: {}}})
+
+    def get_image(self, body: bytes) -> None:
+        """GET /datastore/image?image=ID."""
+        name = self.query.get("image", "")
+        disposition = {"Content-Disposition": f'attachment; filename="{name}.nrrd"'}
+        self._send(self._study(name), "application/octet-stream", headers=disposition)
+
+    def put_image(self, body: bytes) -> None:
+        """PUT /datastore/image?image=ID."""
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        name = self.query.get("image") or uuid.uuid4().hex
+        if name in self.world.studies:
+            raise Refusal(409, "conflict", f"There is a study '{name}' already.")
+        self.world.studies[name] = fields["file"][1]
+        self._json({"image": name})
+
+    def put_label(self, body: bytes) -> None:
+        """PUT /datastore/label?image=ID."""
+        name = self.query.get("image", "")
+        voxels, _ = read_nrrd(self._study(name))
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        labels, _ = read_nrrd(fields["label"][1])
+        if labels.shape != voxels.shape:
+            raise Refusal(422, "wrong_geometry", "The label is not on the study's grid.")
+        replaced = name in self.world.labels
+        self.world.labels[name] = fields["label"][1]
+        counts = {str(v): int((labels == v).sum()) for v in np.unique(labels) if v}
+        self._json({"image": name, "label": name, "medgan": {"voxels": counts, "replaced": replaced}})
+
+    # --- training and versions -------------------------------------------------------------------------------------
+
+    def train(self, model: str, body: bytes) -> None:
+        """POST /train/{model}."""
+        self.world.train_requests.append(json.loads(body or b"{}"))
+        self.world.start_training()
+        self._json(self.world.training_json())
+
+    def train_status(self, body: bytes) -> None:
+        """GET /train/; every question moves the run one epoch on."""
+        self.world.advance()
+        if "check_if_running" in self.query and not (self.world.run and self.world.run.running):
+            raise Refusal(404, "no_training", "Nothing is being trained.")
+        self._json(self.world.training_json())
+
+    def train_stop(self, body: bytes) -> None:
+        """DELETE /train/."""
+        if self.world.run and self.world.run.running:
+            self.world.run.state = "cancelled"
+        self._json(self.world.training_json())
+
+    def versions(self, model: str, body: bytes) -> None:
+        """GET /models/{name}/versions."""
+        self._json({"model": model, "current": self.world.current, "versions": [v.to_json() for v in self.world.versions]})
+
+    def set_current(self, model: str, body: bytes) -> None:
+        """PUT /models/{name}/current."""
+        wanted = json.loads(body or b"{}")
+        version = self.world.find(str(wanted.get("version")))
+        if version.state == "refused" and not wanted.get("force"):
+            raise Refusal(409, "conflict", f"Version {version.name} was refused.", "Send force to serve it anyway.")
+        self.world.current = version.name
+        self.versions(model, body)
+
+
+ROUTES = (
+    ("GET", r"/info/?", "info"),
+    ("GET", r"/health", "health"),
+    ("POST", r"/infer/([^/]+)", "infer"),
+    ("GET", r"/jobs/([^/]+)", "job"),
+    ("DELETE", r"/jobs/([^/]+)", "cancel_job"),
+    ("GET", r"/datastore/?", "datastore"),
+    ("POST", r"/activelearning/([^/]+)", "next_sample"),
+    ("GET", r"/datastore/image", "get_image"),
+    ("PUT", r"/datastore/image", "put_image"),
+    ("PUT", r"/datastore/label", "put_label"),
+    ("POST", r"/train/([^/]+)", "train"),
+    ("GET", r"/train/?", "train_status"),
+    ("DELETE", r"/train/?", "train_stop"),
+    ("GET", r"/models/([^/]+)/versions", "versions"),
+    ("PUT", r"/models/([^/]+)/current", "set_current"),
+)
+
+
+def _find_route(method: str, path: str) -> Tuple[str, Tuple[str, ...]]:
+    for verb, pattern, name in ROUTES:
+        match = re.fullmatch(pattern, path)
+        if match and verb == method:
+            return name, match.groups()
+    raise Refusal(404, "not_found", f"There is no {path}.")
+
+
+def _result_file(extension: str, labels: np.ndarray, affine: np.ndarray, said: Mapping[str, Any]) -> Tuple[str, bytes]:
+    if extension == ".zip":
+        return "result.zip", _bundle(write_nrrd(labels, affine), said)
+    if extension == ".nrrd":
+        return "result.nrrd", write_nrrd(labels, affine)
+    return "result.nii.gz", write_nifti_gz(labels, affine)
+
+
+def _bundle(label: bytes, said: Mapping[str, Any]) -> bytes:
+    part = {"name": "label", "kind": "labelmap", "file": "label.nrrd", "labels": LABELS, "colors": {}}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("manifest.json", json.dumps({"parts": [part], **said}))
+        archive.writestr("label.nrrd", label)
+    return stream.getvalue()
+
+
+def read_multipart(content_type: str, body: bytes) -> Dict[str, Tuple[str, bytes]]:
+    """Reads multipart/form-data; returns (file name, content) by field."""
+    boundary = re.search(r'boundary="?([^";]+)', content_type)
+    if not boundary:
+        raise Refusal(400, "bad_request", "The request has no form data.")
+    fields = {}
+    for part in body.split(b"--" + boundary.group(1).encode())[1:-1]:
+        head, _, content = part[2:-2].partition(b"\r\n\r\n")
+        found = re.search(rb'[; ]name="([^"]*)"', head)
+        file_name = re.search(rb'filename="([^"]*)"', head)
+        if found:
+            fields[found.group(1).decode()] = (file_name.group(1).decode() if file_name else "", content)
+    return fields
+
+
+def write_multipart(parts: Mapping[str, Tuple[str, bytes]]) -> Tuple[bytes, str]:
+    """Returns the body and the content type of a multipart/form-data answer."""
+    boundary = uuid.uuid4().hex
+    body = b""
+    for name, (file_name, content) in parts.items():
+        extra = f'; filename="{file_name}"' if file_name else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\nContent-Type: application/octet-stream\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
