@@ -1,0 +1,1 @@
+"""Reading images and labels, and lists of cases."""

@@ -1,0 +1,311 @@
+"""Medical volumes from and to files, with everything checked that can be wrong with a file.
+
+Arrays are indexed (x, y, z) as in nibabel; affines take voxel indices to RAS millimetres as in NIfTI and 3D Slicer.
+SimpleITK does the reading and writing; its LPS coordinates never leave this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from trainers.files import atomic_path
+
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+DEFLATE_LIMIT = 1032  # no deflate stream expands further (zlib's technical details, "maximum compression factor")
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class VolumeError(ValueError):
+    """A file or volume that cannot be used, with the reason and what to do about it.
+
+    Attributes:
+        code: `not_an_image`, `too_large`, `cannot_process`, `wrong_geometry`, `wrong_labels` or `needs_region`.
+        message: what is wrong. hint: what to do.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
+        self.code, self.message, self.hint = code, message, hint
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader accepts."""
+
+    max_voxels: int = 2**28  # 512 x 512 x 1024
+    max_bytes: int = 2**31  # of the volume in memory, before conversion
+
+
+class Grid(Protocol):
+    """Anything with a shape and an affine."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """4 x 4, voxel index to RAS mm."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself, read without its voxels."""
+
+    shape: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    dtype: str
+    components: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D scalar volume.
+
+    Attributes:
+        array: voxels, (x, y, z).
+        affine: 4 x 4, voxel index to RAS mm.
+    """
+
+    array: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.array.shape
+
+    @property
+    def spacing(self) -> npt.NDArray[np.float64]:
+        """Voxel size along each axis, mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    def like(self, array: npt.NDArray[Any]) -> Volume:
+        """Returns `array` on this volume's grid. Raises ValueError if the shapes differ."""
+        if array.shape != self.shape:
+            raise ValueError(f"array {array.shape} is not on the grid {self.shape}")
+        return Volume(array, self.affine)
+
+
+def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-2) -> bool:
+    """Tells whether two grids have the same shape and all corners within `tolerance_mm`."""
+    if tuple(a.shape) != tuple(b.shape):
+        return False
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners[:, :3] *= np.array(a.shape) - 1
+    return bool(np.abs(corners @ (a.affine - b.affine).T).max() <= tolerance_mm)
+
+
+def check_file(path: Path | str, limits: Limits = Limits()) -> Header:
+    """Reads and checks a volume's header alone; takes milliseconds however large the header claims the volume is.
+
+    Raises:
+        VolumeError: not an image, too large, not 3D, not scalar, or a file too short for what its header claims.
+    """
+    path = Path(path)
+    header = _header(_reader(path), path)
+    _check_shape(header)
+    _check_size(header, limits)
+    _check_length(header, path)
+    return header
+
+
+def read_volume(path: Path | str, limits: Limits = Limits()) -> Volume:
+    """Reads a 3D scalar image from a file, or from a folder that holds one DICOM series.
+
+    Args:
+        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`, or a folder of DICOM slices.
+        limits: what is too large.
+
+    Returns:
+        The volume with the file's own number type. Raises VolumeError if the file is not usable as an image.
+    """
+    check_file(path, limits)
+    volume = _read(Path(path))
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        bad = int((~np.isfinite(volume.array)).sum())
+        raise VolumeError(
+            "cannot_process",
+            f"The image has {bad} voxels that are not a number or infinite.",
+            "Export it again, or replace those voxels, before sending it.",
+        )
+    return volume
+
+
+def read_label(path: Path | str, values: Iterable[int] | None = None, like: Grid | None = None) -> Volume:
+    """Reads a label map.
+
+    Args:
+        path: the file.
+        values: label values that are known, without the background 0; None takes any.
+        like: the grid that the label must have.
+
+    Returns:
+        The label as an unsigned or signed integer volume.
+
+    Raises:
+        VolumeError: unreadable, on another grid, not integer, or with values that are not known.
+    """
+    header = check_file(path)
+    if like is not None and not same_grid(header, like):
+        raise VolumeError(
+            "wrong_geometry",
+            f"The label's grid {_grid_text(header)} is not the image's {_grid_text(like)}.",
+            "Export the segmentation with the image as its reference geometry.",
+        )
+    volume = _read(Path(path))
+    return Volume(_integer_labels(volume.array, values), volume.affine)
+
+
+def write_volume(
+    path: Path | str, volume: Volume, metadata: Mapping[str, str] | None = None, compress: bool | None = None
+) -> None:
+    """Writes a volume, all or nothing.
+
+    Args:
+        path: the suffix chooses the format: `.nii`, `.nii.gz`, `.nrrd`, `.mha`.
+        volume: what to write; its number type is kept.
+        metadata: text fields for the header (kept by `.nrrd` and `.mha`; NIfTI has no place for them).
+        compress: None compresses integers (label maps shrink a hundredfold) and leaves floats alone, which is fast.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
+    lps = LPS_TO_RAS @ volume.affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetOrigin([float(o) for o in lps[:3, 3]])
+    image.SetDirection([float(d) for d in (lps[:3, :3] / spacing).ravel()])
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    if compress is None:
+        compress = volume.array.dtype.kind in "iu"
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=compress)
+
+
+def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
+    if path.is_dir():
+        return _series_reader(path)
+    if not path.is_file():
+        raise VolumeError("not_an_image", f"There is no file {path.name}.", "Check the name.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _series_reader(folder: Path) -> sitk.ImageSeriesReader:
+    reader = sitk.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if len(series) != 1:
+        found = "no DICOM series" if not series else f"{len(series)} DICOM series"
+        raise VolumeError("not_an_image", f"The folder {folder.name} holds {found}.", "Give a folder with one series.")
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return reader
+
+
+def _header(reader: Any, path: Path) -> Header:
+    """Header of what `reader` points to; a series is described by its first slice times the number of slices."""
+    slices = reader.GetFileNames() if isinstance(reader, sitk.ImageSeriesReader) else ()
+    if slices:
+        reader = _reader(Path(slices[0]))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(
+            "not_an_image", f"{path.name} is not a readable medical image.", "Send NIfTI, NRRD, MetaImage or DICOM."
+        ) from error
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    dimension = reader.GetDimension()
+    shape = (*size[:2], len(slices)) if slices else tuple(size)
+    pixel = reader.GetPixelIDValue()
+    item = sitk.Image([1, 1], pixel, reader.GetNumberOfComponents() if "vector" in _type(pixel) else 0)
+    affine = _affine(spacing, origin, reader.GetDirection()) if dimension == 3 else np.eye(4)
+    components = reader.GetNumberOfComponents()
+    total = int(np.prod([int(n) for n in shape], dtype=object)) * item.GetSizeOfPixelComponent() * components
+    return Header(shape, affine, _type(pixel), components, total)
+
+
+def _type(pixel: int) -> str:
+    return str(sitk.GetPixelIDValueAsString(pixel))
+
+
+def _affine(spacing: Any, origin: Any, direction: Any) -> npt.NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing)
+    affine[:3, 3] = origin
+    return LPS_TO_RAS @ affine
+
+
+def _check_shape(header: Header) -> None:
+    shape = header.shape
+    if len(shape) != 3 or header.components != 1:
+        kind = f"{len(shape)}D" + (f" with {header.components} values a voxel" if header.components > 1 else "")
+        raise VolumeError(
+            "cannot_process", f"The image is {kind}; a 3D image with one value a voxel is needed.", "Send one volume."
+        )
+    if min(shape) < 2:
+        raise VolumeError("cannot_process", f"The image has only {_shape_text(shape)} voxels.", "Send a 3D volume.")
+
+
+def _check_size(header: Header, limits: Limits) -> None:
+    voxels = int(np.prod([int(n) for n in header.shape], dtype=object))
+    if voxels > limits.max_voxels or header.bytes > limits.max_bytes:
+        raise VolumeError(
+            "too_large",
+            f"The header claims {_shape_text(header.shape)} voxels ({header.bytes / 2**20:.0f} MB); "
+            f"the limit is {limits.max_voxels / 1e6:.0f} million voxels.",
+            "Crop or resample the image.",
+        )
+
+
+def _check_length(header: Header, path: Path) -> None:
+    """A file that cannot hold what its header claims is refused before anything is allocated."""
+    if path.is_dir() or path.suffix in (".nhdr", ".mhd"):
+        return
+    factor = DEFLATE_LIMIT if path.suffix in (".gz", ".nrrd", ".mha") else 1
+    if path.stat().st_size * factor < header.bytes:
+        raise VolumeError(
+            "not_an_image",
+            f"{path.name} is too short for the {_shape_text(header.shape)} voxels that its header claims.",
+            "It was probably cut off; send it again.",
+        )
+
+
+def _read(path: Path) -> Volume:
+    try:
+        image = _reader(path).Execute()
+    except RuntimeError as error:
+        raise VolumeError(
+            "not_an_image", f"{path.name} is damaged: its voxels cannot be read.", "Export and send it again."
+        ) from error
+    array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    return Volume(array, _affine(image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+
+
+def _integer_labels(array: npt.NDArray[Any], values: Iterable[int] | None) -> npt.NDArray[Any]:
+    present = np.unique(array)
+    if not np.isfinite(present).all() or (present != np.round(present)).any():
+        raise VolumeError("wrong_labels", "The label has values that are not whole numbers.", "Send a label map.")
+    unknown = [] if values is None else sorted({int(v) for v in present} - {0, *values})
+    if unknown:
+        known = ", ".join(map(str, sorted(values or ())))
+        raise VolumeError("wrong_labels", f"Label values {unknown} are not known.", f"Known values: {known}.")
+    if present.min() < 0 or present.max() > 65535:
+        raise VolumeError("wrong_labels", "Label values must lie between 0 and 65535.", "Send a label map.")
+    return array.astype(np.uint8 if present.max() < 256 else np.uint16)
+
+
+def _shape_text(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _grid_text(grid: Grid) -> str:
+    spacing = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    return f"{_shape_text(grid.shape)} at {' x '.join(f'{s:.2f}' for s in spacing)} mm"

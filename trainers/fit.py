@@ -1,0 +1,326 @@
+"""The one training loop: averaged weights, mixed precision, resume, checkpoints, several GPUs.
+
+A task says what to learn (`TrainingTask`: its networks, phases and batches), this file how. A batch depends on the
+seed, the step and the rank alone, so that a run that was stopped goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from trainers.distributed import World
+from trainers.files import atomic_path
+from trainers.monitor import Monitor
+
+Batch = dict[str, torch.Tensor]
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One update within a step, of some of the networks, e.g. the discriminator's and then the generator's.
+
+    Attributes:
+        name: for reports. networks: keys of the networks that this phase changes; the others stand still.
+        losses: takes a batch, returns named losses; their sum is minimised.
+        learning_rate: factor on the run's learning rate.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    losses: Callable[[Batch], Mapping[str, torch.Tensor]]
+    learning_rate: float = 1.0
+
+
+class TrainingTask(ABC):
+    """What to learn. `networks` are created by the task; the loop moves, wraps, and updates them in place."""
+
+    networks: dict[str, nn.Module]
+    key_metric: str
+    higher_is_better: bool = True
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """The updates of one step, in order."""
+
+    @abstractmethod
+    def batch(self, step: int, size: int, rank: int) -> Batch:
+        """The batch of a step; depends on its arguments and the task's seed alone."""
+
+    @abstractmethod
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Measures averaged networks; must have `key_metric` unless it is empty."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train.
+
+    Attributes:
+        steps: updates of every phase. batch_size: images a step and process.
+        learning_rate: highest, reached after `warmup` (share of the steps), then a cosine to zero.
+        ema: decay of the averaged weights that are validated and saved.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp16 with loss scaling on CUDA, and on a CPU bf16 if it has
+            instructions for it, else fp32.
+        validate_every: steps; 0 is only at the end. checkpoint_every: seconds.
+        threads: CPU threads of torch; 0 leaves them alone. workers: processes that make batches.
+    """
+
+    steps: int
+    batch_size: int = 2
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: float = 0.05
+    ema: float = 0.999
+    precision: str = "auto"
+    gradient_clip: float = 12.0
+    validate_every: int = 0
+    checkpoint_every: float = 60.0
+    threads: int = 0
+    workers: int = 0
+    device: str = "auto"
+
+
+@dataclass
+class History:
+    """What was measured during a run, as [step, value] pairs."""
+
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
+    """`auto` is this process's GPU if there is one, else the CPU."""
+    if name == "auto":
+        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """Number type of automatic mixed precision, or None for float32."""
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.float16
+        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16() else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _has_bf16() -> bool:
+    return any(
+        bool(getattr(torch.cpu, probe, bool)()) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def fit(
+    task: TrainingTask,
+    config: FitConfig,
+    folder: Path | None = None,
+    monitor: Monitor = Monitor(),
+) -> tuple[dict[str, nn.Module], History]:
+    """Trains `task` and returns the averaged networks and what was measured.
+
+    Args:
+        task: what to learn.
+        config: how.
+        folder: where checkpoints go and are resumed from; None keeps none.
+        monitor: hears `step, steps, loss, eta_seconds` and `step, metrics`; its `check` is called at each step.
+
+    Raises:
+        Cancelled: from the monitor; a checkpoint is left behind first.
+        FloatingPointError: the loss is not finite.
+    """
+    with World.from_environment() as world:
+        return _Fitter(task, config, folder, monitor, world).run()
+
+
+class _Fitter:
+    """One run of the loop."""
+
+    def __init__(
+        self, task: TrainingTask, config: FitConfig, folder: Path | None, monitor: Monitor, world: World
+    ) -> None:
+        self.task, self.config, self.monitor, self.world = task, config, monitor, world
+        self.checkpoint = folder / CHECKPOINT_FILE if folder else None
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.device = pick_device(config.device, world.local_rank)
+        self.dtype = pick_precision(config.precision, self.device)
+        self._wrap_networks()
+        self.phases = task.phases()
+        self.optimisers = [self._optimiser(phase) for phase in self.phases]
+        self.schedules = [torch.optim.lr_scheduler.LambdaLR(o, self._schedule) for o in self.optimisers]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        self.history, self.step = History(), 0
+        self._resume()
+
+    def run(self) -> tuple[dict[str, nn.Module], History]:
+        """Trains from where it stands to the last step."""
+        started, done_before, saved = time.monotonic() - self.history.seconds, self.step, time.monotonic()
+        for batch in self._batches():
+            self._check(started)
+            loss = self._update(batch)
+            self.step += 1
+            self.history.losses.append((self.step, loss))
+            self.history.seconds = time.monotonic() - started
+            self._report(loss, done_before, started)
+            if self._due():
+                self._validate()
+            if time.monotonic() - saved > self.config.checkpoint_every:
+                self._save()
+                saved = time.monotonic()
+        if self.step and (not self.history.metrics or self.history.metrics[-1][0] != self.step):
+            self._validate()
+        self._save()
+        return self._averaged(), self.history
+
+    def _wrap_networks(self) -> None:
+        """Moves networks, makes their averages, and lets several processes share gradients."""
+        ema = get_ema_multi_avg_fn(self.config.ema)
+        self.raw = {name: net.to(self.device) for name, net in self.task.networks.items()}
+        self.averages = {n: AveragedModel(net, multi_avg_fn=ema, use_buffers=True) for n, net in self.raw.items()}
+        if self.world.size > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
+            for name, net in self.raw.items():
+                self.task.networks[name] = DistributedDataParallel(net, device_ids=devices)
+
+    def _optimiser(self, phase: Phase) -> torch.optim.Optimizer:
+        parameters = [p for name in phase.networks for p in self.raw[name].parameters()]
+        return torch.optim.AdamW(
+            parameters,
+            self.config.learning_rate * phase.learning_rate,
+            self.config.betas,
+            weight_decay=self.config.weight_decay,
+        )
+
+    def _schedule(self, step: int) -> float:
+        warmup = max(1, round(self.config.warmup * self.config.steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.config.steps - warmup))))
+
+    def _batches(self) -> Iterator[Batch]:
+        steps = _Steps(self.task, self.config.batch_size, self.world.rank)
+        loader = DataLoader(
+            steps,
+            batch_size=None,
+            sampler=range(self.step, self.config.steps),
+            num_workers=self.config.workers,
+            pin_memory=self.device.type == "cuda",
+            persistent_workers=self.config.workers > 0,
+        )
+        for batch in loader:
+            yield {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def _update(self, batch: Batch) -> float:
+        """All phases of one step; returns the last phase's loss, which is the generator's or the only one."""
+        total = torch.zeros(())
+        for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
+            for name, net in self.task.networks.items():
+                net.requires_grad_(name in phase.networks).train()
+            with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
+                total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
+            if not torch.isfinite(total) and not self.scaler.is_enabled():
+                raise FloatingPointError(
+                    f"The {phase.name} loss is not finite at step {self.step}; lower the learning rate."
+                )
+            self._descend(optimiser, total)
+            schedule.step()
+        for name, net in self.raw.items():
+            self.averages[name].update_parameters(net)
+        return float(total.detach())
+
+    def _descend(self, optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimiser)
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        self.scaler.step(optimiser)
+        self.scaler.update()
+
+    def _averaged(self) -> dict[str, nn.Module]:
+        return {name: average.module.eval() for name, average in self.averages.items()}
+
+    def _due(self) -> bool:
+        return bool(self.config.validate_every) and self.step % self.config.validate_every == 0
+
+    def _validate(self) -> None:
+        """Measures the averaged networks on the first process while the others wait."""
+        if self.task.key_metric and self.world.rank == 0:
+            with torch.inference_mode():
+                metrics = self.task.validate(self._averaged())
+            self.history.metrics.append((self.step, metrics))
+            self.monitor.report(step=self.step, steps=self.config.steps, metrics=metrics)
+        self.world.barrier()
+
+    def _report(self, loss: float, done_before: int, started: float) -> None:
+        elapsed = max(1e-9, time.monotonic() - started)
+        share = (self.step - done_before) / max(1, self.config.steps - done_before)
+        eta = elapsed * (1 - share) / share if share else math.inf
+        self.monitor.report(step=self.step, steps=self.config.steps, loss=loss, seconds=elapsed, eta_seconds=eta)
+
+    def _check(self, started: float) -> None:
+        try:
+            self.monitor.check()
+        except BaseException:
+            self._save()
+            raise
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "networks": {n: net.state_dict() for n, net in self.raw.items()},
+            "averages": {n: a.state_dict() for n, a in self.averages.items()},
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "schedules": [s.state_dict() for s in self.schedules],
+            "scaler": self.scaler.state_dict(),
+            "losses": self.history.losses,
+            "metrics": self.history.metrics,
+            "seconds": self.history.seconds,
+        }
+
+    def _save(self) -> None:
+        if self.checkpoint and self.world.rank == 0:
+            with atomic_path(self.checkpoint) as temporary:
+                torch.save(self._state(), temporary)
+
+    def _resume(self) -> None:
+        if not (self.checkpoint and self.checkpoint.is_file()):
+            return
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        for name in self.raw:
+            self.raw[name].load_state_dict(state["networks"][name])
+            self.averages[name].load_state_dict(state["averages"][name])
+        for live, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            live.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+        self.history = History(
+            [tuple(x) for x in state["losses"]], [tuple(x) for x in state["metrics"]], state["seconds"]
+        )
+
+
+class _Steps(Dataset[Batch]):
+    """Batches by step, so that loader processes can make them ahead in any order."""
+
+    def __init__(self, task: TrainingTask, size: int, rank: int) -> None:
+        self.task, self.size, self.rank = task, size, rank
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.task.batch(step, self.size, self.rank)

@@ -1,0 +1,31 @@
+"""Recipes: how each model that ships was trained, so that anyone can train it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainers.fit import FitConfig
+from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, LIMITS, SPEC
+from trainers.spec import ModelSpec
+from trainers.tasks.segmentation.task import SegmentationConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model before it is trained.
+
+    Attributes:
+        spec: the model without metrics. config: its task's settings. fit: the loop's.
+        validation: number of patients to watch while training. test: number kept for the card's figures.
+        limits: where the model fails, for the card.
+    """
+
+    spec: ModelSpec
+    config: SegmentationConfig
+    fit: FitConfig
+    validation: int
+    test: int
+    limits: str
+
+
+RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30, limits=LIMITS)}

@@ -1,0 +1,133 @@
+"""ModelSpec: all that is needed to rebuild and run a model, kept beside its weights as spec.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from trainers.files import atomic_path, atomic_write_json, read_json
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "model.safetensors"
+DISCRIMINATOR_FILE = "discriminator.safetensors"
+CARD_FILE = "card.md"
+FORMAT = 1
+
+
+class ModelNotAvailable(RuntimeError):
+    """A model that cannot run: no weights, damaged weights, or a spec that does not fit them."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's description.
+
+    Attributes:
+        name: the model's name, also its folder's. version: `v0001`, … task: `segmentation`, …
+        network: `{"name": …, **arguments}` for `trainers.networks.build`.
+        preprocess: arguments of the task's preprocessing.
+        labels: label name to value. colors: label name to RGB in 0-1.
+        inputs: `[{"name", "modality"}]`, in channel order.
+        metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
+        training: what it was trained with, for the card and for fine-tuning.
+    """
+
+    name: str
+    task: str
+    title: str
+    description: str
+    network: dict[str, Any]
+    preprocess: dict[str, Any]
+    labels: dict[str, int] = field(default_factory=dict)
+    colors: dict[str, list[float]] = field(default_factory=dict)
+    inputs: list[dict[str, str]] = field(default_factory=list)
+    version: str = "v0001"
+    data: str = ""
+    licence: str = ""
+    body_part: str = ""
+    modality: str = ""
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @classmethod
+    def load(cls, model_dir: Path | str) -> ModelSpec:
+        """Reads `model_dir/spec.json`. Raises ModelNotAvailable if it is missing or not a spec of this format."""
+        path = Path(model_dir) / SPEC_FILE
+        try:
+            value = read_json(path)
+            spec = cls(**value)
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelNotAvailable(f"{path.parent.name}/{SPEC_FILE} cannot be read: {error}") from error
+        if spec.format != FORMAT:
+            raise ModelNotAvailable(f"{path.parent.name} has spec format {spec.format}; this program reads {FORMAT}.")
+        return spec
+
+    def save(self, model_dir: Path | str) -> None:
+        """Writes `model_dir/spec.json`, all or nothing."""
+        atomic_write_json(Path(model_dir) / SPEC_FILE, dataclasses.asdict(self))
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """Returns a copy with `changes`."""
+        return dataclasses.replace(self, **changes)
+
+
+def save_weights(network: torch.nn.Module, path: Path | str, half: bool = True) -> None:
+    """Writes a network's state as safetensors, all or nothing; floats as float16 if `half` (a few MB, not twice that).
+
+    A tensor that the network knows by several names is written once, under the first.
+    """
+    names = _first_names(network)
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if names[k] == k}
+    if half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_weights(network: torch.nn.Module, path: Path | str) -> None:
+    """Loads safetensors into `network`, every tensor and no other.
+
+    Raises:
+        ModelNotAvailable: missing or damaged file, or one that is of another network.
+    """
+    path = Path(path)
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        raise ModelNotAvailable(f"The weights {place} are missing.")
+    try:
+        stored = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        names = _first_names(network)
+        aliases = {k: stored[first] for k, first in names.items() if first in stored}
+        network.load_state_dict({**stored, **aliases}, strict=True)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelNotAvailable(f"The weights {place} are damaged or of another network.") from error
+    if not all(torch.isfinite(v).all() for v in network.state_dict().values()):
+        raise ModelNotAvailable(f"The weights {place} hold values that are not finite.")
+
+
+def _first_names(network: torch.nn.Module) -> dict[str, str]:
+    """For every name of a tensor in a network's state, the first name of the same tensor."""
+    first: dict[tuple[int, int], str] = {}
+    return {
+        k: first.setdefault((v.data_ptr(), v.numel()), k) if v.numel() else k for k, v in network.state_dict().items()
+    }
+
+
+def weights_checksum(model_dir: Path | str) -> str:
+    """`sha256:…` of the weights' file. Raises ModelNotAvailable if there is none."""
+    path = Path(model_dir) / WEIGHTS_FILE
+    if not path.is_file():
+        raise ModelNotAvailable(f"The weights {path.parent.name}/{path.name} are missing.")
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,132 @@
+"""Learning from a clinic's corrections without forgetting what was learned before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers.augment import Augmentation
+from trainers.card import write_card
+from trainers.data.cases import Case
+from trainers.fit import FitConfig, fit
+from trainers.losses.anchor import l2_sp
+from trainers.monitor import Monitor
+from trainers.networks import build
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
+from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune.
+
+    Attributes:
+        epochs: passes over the labelled studies; each pass has at least `least_steps` steps.
+        learning_rate: highest; a tenth to a third of the rate of training from nothing.
+        anchor: weight of L2-SP, which holds the network near the serving version.
+        replay: share of a batch from the replay cases, if there are any.
+        threads: CPU threads; one beside a busy server is many times faster than two.
+    """
+
+    epochs: int = 20
+    learning_rate: float = 3e-4
+    batch_size: int = 2
+    least_steps: int = 8
+    anchor: float = 1e-3
+    replay: float = 0.5
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+
+
+def finetune(
+    base_dir: Path | str,
+    out_dir: Path | str,
+    train: Sequence[Case],
+    validation: Sequence[Case] = (),
+    replay: Sequence[Case] = (),
+    config: FinetuneConfig = FinetuneConfig(),
+    monitor: Monitor = Monitor(),
+) -> None:
+    """Fine-tunes the model in `base_dir` and writes the result to `out_dir` (weights, spec, card).
+
+    Args:
+        base_dir: the serving version; not changed.
+        out_dir: the candidate.
+        train: corrected studies.
+        validation: studies to measure on after every epoch; they are not learned from.
+        replay: pairs learned before, mixed into every batch so that they are not forgotten.
+        config: how.
+        monitor: hears `epoch, epochs, step, steps, loss, eta_seconds` and `epoch, metric`; may cancel.
+
+    Raises:
+        ModelNotAvailable: `base_dir` is not usable. VolumeError: a case is not. Cancelled: nothing is written.
+    """
+    spec = ModelSpec.load(base_dir)
+    network = build(spec.network)
+    load_weights(network, Path(base_dir) / WEIGHTS_FILE)
+    steps_an_epoch = max(config.least_steps, math.ceil(len(train) / config.batch_size))
+    torch.manual_seed(config.seed)
+    task = SegmentationTask(
+        spec, network, train, validation, replay, _task_config(spec, config), _anchor(network, config)
+    )
+    averaged, _ = fit(task, _fit_config(config, steps_an_epoch), None, _Epochs(monitor, steps_an_epoch, config.epochs))
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    save_weights(averaged["generator"], out / WEIGHTS_FILE)
+    tuned = spec.replace(training={**spec.training, "finetuned": _record(spec, train, replay, config)})
+    tuned.save(out)
+    write_card(tuned, out)
+
+
+class _Epochs(Monitor):
+    """Tells steps as epochs."""
+
+    def __init__(self, monitor: Monitor, steps: int, epochs: int) -> None:
+        self.monitor, self.steps, self.epochs = monitor, steps, epochs
+
+    def report(self, **state: Any) -> None:
+        epoch = math.ceil(state["step"] / self.steps)
+        if "metrics" in state:
+            state["metric"] = state.pop("metrics")["dice_mean"]
+        self.monitor.report(epoch=epoch, epochs=self.epochs, **state)
+
+    def check(self) -> None:
+        self.monitor.check()
+
+
+def _anchor(network: nn.Module, config: FinetuneConfig) -> Any:
+    """The L2-SP term with the network's present weights as its centre."""
+    start = {name: p.detach().clone() for name, p in network.named_parameters()}
+
+    def regulariser(trained: nn.Module) -> torch.Tensor:
+        nearby: Mapping[str, torch.Tensor] = {n: p.to(next(trained.parameters()).device) for n, p in start.items()}
+        return config.anchor * l2_sp(trained, nearby)
+
+    return regulariser
+
+
+def _task_config(spec: ModelSpec, config: FinetuneConfig) -> SegmentationConfig:
+    """The augmentation and patch that the model was trained with."""
+    trained = spec.training.get("task", {})
+    patch = tuple(trained.get("patch", SegmentationConfig.patch))
+    augmentation = Augmentation(**trained.get("augmentation", {}))
+    return SegmentationConfig(patch=patch, replay=config.replay, seed=config.seed, augmentation=augmentation)
+
+
+def _fit_config(config: FinetuneConfig, steps_an_epoch: int) -> FitConfig:
+    return FitConfig(
+        steps=config.epochs * steps_an_epoch, batch_size=config.batch_size, learning_rate=config.learning_rate,
+        ema=1 - 1 / max(2.0, 0.1 * config.epochs * steps_an_epoch), validate_every=steps_an_epoch,
+        threads=config.threads, device=config.device,
+    )  # fmt: skip
+
+
+def _record(spec: ModelSpec, train: Sequence[Case], replay: Sequence[Case], config: FinetuneConfig) -> dict[str, Any]:
+    return {"from": spec.version, "cases": len(train), "replay_cases": len(replay), **asdict(config)}

@@ -1,0 +1,140 @@
+"""What a segmentation network learns: Dice and cross-entropy, optionally to fool a patch discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss, PatchAdversarialLoss
+from monai.networks.utils import one_hot
+from torch import nn
+
+from trainers.augment import Augmentation, segmentation_augmentation
+from trainers.data.cases import Case
+from trainers.fit import Batch, Phase, TrainingTask
+from trainers.networks import build
+from trainers.spec import ModelSpec
+from trainers.tasks.segmentation.evaluate import evaluate_segmenter
+from trainers.tasks.segmentation.infer import Segmenter
+from trainers.tasks.segmentation.samples import as_tensors, load_samples
+
+DISCRIMINATOR = {"name": "PatchDiscriminator", "spatial_dims": 3, "channels": 24, "num_layers_d": 3}
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """What to learn from.
+
+    Attributes:
+        patch: size of a training image, voxels; a multiple of 8.
+        adversarial: weight of the adversarial term; 0 trains without a discriminator. With plenty of labels it gains
+            nothing measurable; see the benchmarks.
+        replay: share of each batch that is drawn from the replay cases, if there are any.
+        seed: of batches and augmentation.
+    """
+
+    patch: tuple[int, int, int] = (40, 56, 40)
+    adversarial: float = 0.0
+    replay: float = 0.5
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+class SegmentationTask(TrainingTask):
+    """A network of `spec` that learns from cases. Read by `trainers.fit.fit`."""
+
+    key_metric = "dice_mean"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        network: nn.Module,
+        train: Sequence[Case],
+        validation: Sequence[Case] = (),
+        replay: Sequence[Case] = (),
+        config: SegmentationConfig = SegmentationConfig(),
+        regulariser: Callable[[nn.Module], torch.Tensor] | None = None,
+    ) -> None:
+        """Reads all training cases into memory.
+
+        Args:
+            spec: labels and preprocessing.
+            network: what is trained.
+            train: cases to learn from.
+            validation: cases to measure on; none measures nothing.
+            replay: cases learned before, mixed in.
+            config: how.
+            regulariser: an extra loss on the network.
+
+        Raises:
+            VolumeError: a case cannot be read. ValueError: nothing to learn from.
+        """
+        self.spec, self.config, self.validation, self.regulariser = spec, config, list(validation), regulariser
+        self.samples, self.replayed = load_samples(train, spec), load_samples(replay, spec)
+        if not self.samples:
+            raise ValueError("There is nothing to learn from: no case has a labelled organ.")
+        self.key_metric = "dice_mean" if self.validation else ""
+        self.networks = {"generator": network}
+        self.classes = len(spec.labels) + 1
+        if config.adversarial:
+            arguments = {**DISCRIMINATOR, "in_channels": 1 + self.classes}
+            self.networks["discriminator"] = build(arguments)
+        self._augment = segmentation_augmentation(config.patch, config.augmentation)
+        self._supervised = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
+        self._adversarial = PatchAdversarialLoss(criterion="hinge", no_activation_leastsq=True)
+
+    def phases(self) -> list[Phase]:
+        """Discriminator first, if there is one, then the segmentation network."""
+        generator = Phase("generator", ("generator",), self._generator_losses)
+        if not self.config.adversarial:
+            return [generator]
+        return [Phase("discriminator", ("discriminator",), self._discriminator_losses, 0.5), generator]
+
+    def batch(self, step: int, size: int, rank: int) -> Batch:
+        """Augmented images (b, 1, x, y, z) and class indices of the same shape."""
+        random = np.random.default_rng([self.config.seed, step, rank])
+        self._augment.set_random_state(seed=int(random.integers(2**31)))
+        items = [self._augment(as_tensors(self._pick(random))) for _ in range(size)]
+        return {key: torch.stack([torch.as_tensor(i[key]) for i in items]).float() for key in ("image", "label")}
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Mean Dice over labels and validation cases, of the averaged network, without test-time augmentation."""
+        report = evaluate_segmenter(
+            Segmenter.from_network(self.spec, networks["generator"]), self.validation, test_time_augmentation=False
+        )
+        return {"dice_mean": report.dice_mean}
+
+    def _pick(self, random: np.random.Generator) -> Any:
+        pool = self.replayed if self.replayed and random.random() < self.config.replay else self.samples
+        return pool[int(random.integers(len(pool)))]
+
+    def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        logits = self.networks["generator"](batch["image"]).float()
+        losses = {"dice_ce": self._supervised(logits, batch["label"])}
+        if self.config.adversarial:
+            judged = self._judge(batch["image"], torch.softmax(logits, 1))
+            losses["adversarial"] = self.config.adversarial * self._hinge(judged, real=True, discriminator=False)
+        if self.regulariser is not None:
+            losses["regulariser"] = self.regulariser(self.networks["generator"])
+        return losses
+
+    def _discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            made = torch.softmax(self.networks["generator"](batch["image"]).float(), 1)
+        truth = one_hot(batch["label"], self.classes)
+        judged = [self._judge(batch["image"], mask) for mask in (truth, made)]
+        return {
+            name: 0.5 * self._hinge(j, real=name == "real", discriminator=True)
+            for name, j in zip(("real", "made"), judged, strict=True)
+        }
+
+    def _judge(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The discriminator's opinion of an image with its mask, per patch."""
+        return self.networks["discriminator"](torch.cat([image, mask], 1))[-1].float()
+
+    def _hinge(self, judged: torch.Tensor, real: bool, discriminator: bool) -> torch.Tensor:
+        """Hinge GAN loss (Lim & Ye, "Geometric GAN", 2017)."""
+        return self._adversarial(judged, real, discriminator)
