@@ -1,0 +1,172 @@
+"""Command line of the server: `python -m monailabel_app serve --studies DIR`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from monailabel_app.config import LOOPBACK, SHIPPED_MODELS, TOKEN_VARIABLE, ServerConfig, default_data
+from monailabel_app.errors import MedGANError
+from monailabel_app.registry import Registry
+from trainers.spec import ModelNotAvailable
+
+cli = typer.Typer(help="MedGAN's server for 3D Slicer and MONAI Label clients.", no_args_is_help=True)
+console = Console()
+
+Studies = Annotated[Path, typer.Option(help="Folder of NIfTI or NRRD images, or of folders with DICOM series.")]
+Data = Annotated[Path | None, typer.Option(help="Where versions, runs and logs are kept; default STUDIES/.medgan.")]
+Models = Annotated[Path, typer.Option(help="Folder of MODEL/VERSION; default those that ship with MedGAN.")]
+Model = Annotated[str, typer.Argument(help="The model's name.")]
+
+
+@cli.command()
+def serve(
+    studies: Studies,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Others than this computer need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    data: Data = None,
+    token: Annotated[str, typer.Option(envvar=TOKEN_VARIABLE, help="What clients must present.")] = "",
+    validation: Annotated[
+        Path | None, typer.Option(help="Trusted images/ and labels/ that the gate also uses.")
+    ] = None,
+    replay: Annotated[Path | None, typer.Option(help="Pairs images/ and labels/ mixed into every training.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a training run.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Inferences computed at once; others queue.")] = 1,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest file that is taken.")] = 1024,
+    cors: Annotated[list[str] | None, typer.Option(help="Web origin that may call; can be repeated.")] = None,
+    patient_pattern: Annotated[str, typer.Option(help="Regular expression: the patient's part of a study's id.")] = "",
+    dice_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Mean Dice that a new version may lose.")] = 0.0,
+    models: Models = SHIPPED_MODELS,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate, to serve https.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+) -> None:
+    """Serves the models to 3D Slicer and other clients until Ctrl+C."""
+    from monailabel_app.start import run
+
+    config = ServerConfig(
+        studies=_folder(studies, "studies"),
+        data=(data or default_data(studies)).expanduser().resolve(),
+        host=host,
+        port=port or _free_port(host),
+        token=token,
+        validation=_folder(validation, "validation") if validation else None,
+        replay=_folder(replay, "replay") if replay else None,
+        threads=threads,
+        concurrency=concurrency,
+        max_upload_mb=max_upload_mb,
+        cors=tuple(cors or ()),
+        patient_pattern=patient_pattern,
+        dice_tolerance=dice_tolerance,
+        models=_folder(models, "models"),
+    )
+    _check_address(config)
+    run(config, ssl_certfile, ssl_keyfile)
+
+
+@cli.command()
+def versions(model: Model = "", studies: Studies = Path(), data: Data = None, models: Models = SHIPPED_MODELS) -> None:
+    """Lists the versions of a model, or of all."""
+    registry = _registry(studies, data, models)
+    for name in [model] if model else registry.models():
+        _print_versions(registry, name)
+
+
+@cli.command()
+def rollback(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Version to serve; default the one before the present.")] = "",
+    studies: Studies = Path(),
+    data: Data = None,
+    models: Models = SHIPPED_MODELS,
+    force: Annotated[bool, typer.Option(help="Serve it even if the gate refused it.")] = False,
+) -> None:
+    """Serves another version from the next request on, also while the server runs."""
+    registry = _registry(studies, data, models)
+    try:
+        chosen = registry.serve(model, version or _before_present(registry, model), force)
+    except (MedGANError, ModelNotAvailable) as error:
+        raise _failure(str(error)) from error
+    console.print(f"{model} {chosen.name} serves now.")
+
+
+def _registry(studies: Path, data: Path | None, models: Path) -> Registry:
+    folder = data or default_data(studies)
+    if not folder.is_dir():
+        raise _failure(f"There is no data folder {folder}. Give --studies or --data as in `serve`.")
+    return Registry(models, folder / "models")
+
+
+def _before_present(registry: Registry, model: str) -> str:
+    usable = [v.name for v in registry.versions(model) if v.record.state == "published"]
+    try:
+        present = registry.current(model).name
+    except ModelNotAvailable:
+        return usable[-1] if usable else ""
+    earlier = [name for name in usable if name < present]
+    if not earlier:
+        raise MedGANError("unknown_version", f"{model} has no published version before {present}.")
+    return earlier[-1]
+
+
+def _print_versions(registry: Registry, model: str) -> None:
+    try:
+        rows = registry.versions(model)
+    except MedGANError as error:
+        raise _failure(str(error)) from error
+    try:
+        present = registry.current(model).name
+    except ModelNotAvailable as error:
+        present = ""
+        console.print(f"[red]{error}[/red]")
+    table = Table("", "version", "state", "made", "from", "why", title=model)
+    for row in rows:
+        mark = "serves" if row.name == present else ""
+        record = row.record
+        table.add_row(mark, row.name, record.state, record.created or record.origin, record.parent, record.reason)
+    console.print(table)
+
+
+def _folder(path: Path, name: str) -> Path:
+    if not path.is_dir():
+        raise _failure(f"The {name} folder {path} does not exist. Make it, or give another with --{name}.")
+    return path.expanduser().resolve()
+
+
+def _check_address(config: ServerConfig) -> None:
+    if config.host not in LOOPBACK and not config.token:
+        raise _failure(
+            f"Others could reach the server on {config.host}, so it needs a token. "
+            f"Set one, e.g. {TOKEN_VARIABLE}=$(openssl rand -hex 16), or leave --host at 127.0.0.1."
+        )
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            reason = f"Port {config.port} on {config.host} cannot be used: {error.strerror}."
+            raise _failure(f"{reason} Choose another with --port, or stop the program that uses it.") from error
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _failure(message: str) -> typer.Exit:
+    Console(stderr=True).print(f"[red]{message}[/red]", soft_wrap=True)
+    return typer.Exit(2)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,121 @@
+"""The one shape of every error answer: code, message, hint and an id that is found again in the log."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from monailabel.interfaces.exception import MONAILabelException
+from starlette.exceptions import HTTPException
+
+from trainers.data.volumes import VolumeError
+from trainers.monitor import Cancelled
+from trainers.spec import ModelNotAvailable
+
+logger = logging.getLogger(__name__)
+
+STATUS: Mapping[str, int] = {
+    **dict.fromkeys(("bad_request", "bad_params", "bad_option", "bad_name"), 400),
+    "token_required": 401,
+    **dict.fromkeys(("unknown_image", "unknown_label", "unknown_model", "unknown_version", "unknown_strategy"), 404),
+    **dict.fromkeys(("unknown_method", "unknown_job", "unknown_session", "unknown_trainer"), 404),
+    **dict.fromkeys(("no_training", "nothing_to_label", "not_found"), 404),
+    **dict.fromkeys(("busy", "conflict", "cancelled"), 409),
+    "too_large": 413,
+    "not_an_image": 415,
+    **dict.fromkeys(("cannot_process", "wrong_geometry", "wrong_labels", "needs_region", "too_few_labels"), 422),
+    "server_error": 500,
+    "model_not_available": 503,
+}
+
+
+class MedGANError(HTTPException):
+    """An error that a client can act on.
+
+    It is an HTTPException so that one raised while a body is being read keeps its status.
+
+    Attributes:
+        code: a key of STATUS. message: what is wrong. hint: what to do.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        headers = {"WWW-Authenticate": "Bearer"} if code == "token_required" else None
+        super().__init__(STATUS[code], f"{message} {hint}".strip(), headers)
+        self.code, self.message, self.hint = code, message, hint
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def choices(names: Any) -> str:
+    """`a, b, c`, or `none`, for a hint."""
+    return ", ".join(sorted(map(str, names))) or "none"
+
+
+def install(app: FastAPI) -> None:
+    """Makes `app` answer every failure in the shape of the contract."""
+    handlers: dict[Any, Any] = {
+        MedGANError: _medgan,
+        VolumeError: _volume,
+        ModelNotAvailable: _not_available,
+        Cancelled: _cancelled,
+        RequestValidationError: _validation,
+        HTTPException: _http,
+        MONAILabelException: _monailabel,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def error_response(error: MedGANError, cause: BaseException | None = None) -> JSONResponse:
+    """The JSON answer for `error`; the log has its id beside the cause."""
+    name = uuid.uuid4().hex[:8]
+    level = logging.ERROR if error.status_code >= 500 else logging.INFO
+    logger.log(level, "error %s: %s %s", name, error.code, error.message, exc_info=cause)
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "id": name}
+    content = {"error": body, "detail": error.detail}
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+
+def _medgan(_request: Request, error: MedGANError) -> JSONResponse:
+    return error_response(error)
+
+
+def _volume(_request: Request, error: VolumeError) -> JSONResponse:
+    return error_response(MedGANError(error.code, error.message, error.hint))
+
+
+def _not_available(_request: Request, error: ModelNotAvailable) -> JSONResponse:
+    hint = "Ask the administrator to roll back to another version."
+    return error_response(MedGANError("model_not_available", str(error), hint), error)
+
+
+def _cancelled(_request: Request, _error: Cancelled) -> JSONResponse:
+    return error_response(MedGANError("cancelled", "The job was cancelled."))
+
+
+def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:
+    places = [f"{'.'.join(map(str, e['loc'][1:])) or e['loc'][0]}: {e['msg']}" for e in error.errors()]
+    return error_response(MedGANError("bad_request", "The request cannot be read: " + "; ".join(places) + "."))
+
+
+def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    code = "not_found" if error.status_code == 404 else "bad_request"
+    answer = MedGANError(code, f"{str(error.detail).rstrip('.')}.")
+    answer.status_code = error.status_code if error.status_code in {404, 405} else answer.status_code
+    return error_response(answer)
+
+
+def _monailabel(_request: Request, error: MONAILabelException) -> JSONResponse:
+    return error_response(MedGANError("bad_request", error.msg), error)
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    message = "The server failed on this request; nothing was changed."
+    return error_response(MedGANError("server_error", message, "Give the administrator this error's id."), error)

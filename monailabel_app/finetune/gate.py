@@ -1,0 +1,101 @@
+"""The gate: a candidate serves only if it is no worse than the version that serves, measured in the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+ROUNDING = 1e-6
+METRIC = "dice_mean"
+
+
+class Scores(Protocol):
+    """What is compared: Dice over all labels, and of each."""
+
+    @property
+    def dice_mean(self) -> float: ...
+
+    @property
+    def dice(self) -> Mapping[str, float]: ...
+
+    @property
+    def per_case(self) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. `limit` is how much the candidate may lose; None stands for a figure that could not be computed."""
+
+    name: str
+    metric: str
+    before: float | None
+    after: float | None
+    cases: int
+    limit: float
+    passed: bool
+
+    def text(self) -> str:
+        """`Dice of posterior on 2 validation patients 0.78 -> 0.84`."""
+        part = "" if self.metric == METRIC else f" of {self.metric.removeprefix('dice_')}"
+        change = f"{_shown(self.before)} -> {_shown(self.after)}"
+        return f"Dice{part} on {self.cases} {self.name} {'case' if self.cases == 1 else 'cases'} {change}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decided, and why."""
+
+    promoted: bool
+    reason: str
+    checks: list[Check]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The checks for JSON."""
+        return [asdict(check) for check in self.checks]
+
+
+def compare(name: str, before: Scores, after: Scores, limit: float, label_limit: float | None = None) -> list[Check]:
+    """Compares two versions on the same cases.
+
+    Args:
+        name: `validation`, `trusted` or `reference`. before: the serving version's scores. after: the candidate's.
+        limit: how much mean Dice may fall. label_limit: how much the Dice of one label may; None does not look.
+    """
+    cases = len(before.per_case)
+    checks = [_check(name, METRIC, before.dice_mean, after.dice_mean, cases, limit)]
+    if label_limit is not None:
+        labels = [label for label in before.dice if math.isfinite(before.dice[label])]
+        pairs = [(f"dice_{label}", before.dice[label], after.dice.get(label, math.nan)) for label in labels]
+        checks += [_check(name, metric, old, new, cases, label_limit) for metric, old, new in pairs]
+    return checks
+
+
+def decide(checks: Sequence[Check]) -> Verdict:
+    """Promotes if every check passed and there was something to check."""
+    failed = [check for check in checks if not check.passed]
+    means = [check.text() for check in checks if check.metric == METRIC]
+    if not checks:
+        return Verdict(False, "Nothing could be measured, so the serving version stays.", [])
+    if failed:
+        causes = "; ".join(f"{c.text()} (may fall by {c.limit:g})" for c in failed)
+        return Verdict(False, f"The serving version stays: {causes}.", list(checks))
+    return Verdict(True, f"{'; '.join(means)}.", list(checks))
+
+
+def _check(name: str, metric: str, before: float, after: float, cases: int, limit: float) -> Check:
+    """A candidate without a figure fails, whatever the serving version has; a first figure is always welcome."""
+    if not math.isfinite(after):
+        passed = False
+    else:
+        passed = not math.isfinite(before) or after >= before - limit - ROUNDING
+    return Check(name, metric, _finite(before), _finite(after), cases, limit, passed)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _shown(value: float | None) -> str:
+    return "not measurable" if value is None else f"{value:.3f}"

@@ -1,0 +1,213 @@
+"""Fine-tuning of a segmentation model on the studies that clinicians corrected."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.train import TrainTask
+
+from monailabel_app import dicom
+from monailabel_app.config import ServerConfig
+from monailabel_app.datastore import FINAL, StudyDatastore
+from monailabel_app.errors import MedGANError
+from monailabel_app.finetune.gate import Check, Verdict, compare, decide
+from monailabel_app.finetune.runs import Run
+from monailabel_app.finetune.split import Splits, check_enough, patient_of
+from monailabel_app.finetune.watch import die_with
+from monailabel_app.options import Schema, validate
+from monailabel_app.registry import Registry, Version
+from trainers.data.cases import find_cases
+from trainers.data.volumes import VolumeError, check_file, read_label
+from trainers.monitor import Cancelled, Monitor
+from trainers.spec import ModelNotAvailable, ModelSpec
+from trainers.tasks.segmentation import Case, FinetuneConfig, Report, evaluate, finetune, reference_cases
+
+logger = logging.getLogger(__name__)
+
+Cases = dict[str, list[Case]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Studies that a model can learn from, their patients, and those left out with the reason."""
+
+    cases: list[Case]
+    patients: dict[str, str]
+    skipped: list[str]
+
+
+class SegmentationTraining(TrainTask):  # type: ignore[misc]
+    """Fine-tunes the version that serves and lets the gate decide on the result.
+
+    Args:
+        model: what is trained. config: the server's settings. registry: versions.
+    """
+
+    def __init__(self, model: str, config: ServerConfig, registry: Registry) -> None:
+        super().__init__(f"Improves {model} with the labels that were submitted as final.")
+        self.model, self.server, self.registry = model, config, registry
+
+    def config(self) -> dict[str, Any]:
+        """Defaults of a run, for MONAI Label's clients."""
+        values, _ = validate({}, self.schema())
+        return values
+
+    def schema(self) -> Schema:
+        """What a request may set."""
+        usual = FinetuneConfig()
+        cores = os.cpu_count() or 1
+        rate = {"type": "number", "minimum": 1e-7, "maximum": 0.1, "default": usual.learning_rate}
+        return {
+            "type": "object",
+            "properties": {
+                "max_epochs": {"type": "integer", "minimum": 1, "maximum": 1000, "default": usual.epochs},
+                "learning_rate": rate,
+                "seed": {"type": "integer", "minimum": 0, "maximum": 2**31, "default": usual.seed},
+                "threads": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": cores,
+                    "default": min(self.server.threads, cores),
+                },
+            },
+        }
+
+    def labelled(self, datastore: StudyDatastore) -> Labelled:
+        """Finds what there is to learn from. Raises MedGANError `too_few_labels`."""
+        values = list(ModelSpec.load(self.registry.current(self.model).path).labels.values())
+        found, known = Labelled([], {}, []), dicom.patients(self.server.data)
+        for study in datastore.get_labeled_images():
+            case = Case(study, datastore.image_path(study), datastore.label_path(study, FINAL))
+            reason = self._unusable(case, datastore.get_label_info(study, FINAL), values)
+            if reason:
+                found.skipped.append(f"{study}: {reason}")
+                continue
+            found.cases.append(case)
+            found.patients[study] = patient_of(study, self.server.patient_pattern, known.get(study, ""))
+        check_enough(len(found.cases), len(set(found.patients.values())))
+        return found
+
+    def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
+        """Runs in a process of its own: trains, judges, promotes or refuses.
+
+        Args:
+            request: `run`, `server` (the process to die with) and what `schema` says.
+            datastore: the studies.
+        """
+        die_with(int(request["server"]))
+        run = Run(self.server.runs / request["run"], self.model)
+        try:
+            version, verdict = self._train(request, datastore, run)
+        except Cancelled:
+            run.end("cancelled")
+            return {"state": "cancelled"}
+        except (MedGANError, VolumeError, ModelNotAvailable, FileNotFoundError) as error:
+            run.end("failed", error=str(error))
+            raise
+        except Exception:
+            run.end("failed", error="The training failed; the reason is in the server's log.")
+            raise
+        return {"state": version.record.state, "version": version.name, "reason": verdict.reason}
+
+    def _train(self, request: dict[str, Any], datastore: StudyDatastore, run: Run) -> tuple[Version, Verdict]:
+        options, _ = validate(request, self.schema())
+        serving = self.registry.current(self.model)
+        serving.verify()
+        train, measured, skipped = self._cases(datastore, serving)
+        counts = {"train": len(train), "validation": len(measured["validation"])}
+        run.report(cases=counts, skipped=skipped, epochs=options["max_epochs"])
+        before = _measure(serving.path, measured, run)
+        run.report(epoch=0, metric=before["validation"].dice_mean)
+        with self.registry.staging(self.model, run.folder.name) as folder:
+            run.stage("training")
+            replay = find_cases(self.server.replay) if self.server.replay else []
+            finetune(serving.path, folder, train, measured["validation"], replay, _settings(options), run)
+            run.stage("validating")
+            after = _measure(folder, measured, run)
+            _note_metrics(folder, after["validation"])
+            candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
+        return self._judge(candidate, decide(self._compare(before, after)), run)
+
+    def _judge(self, candidate: Version, verdict: Verdict, run: Run) -> tuple[Version, Verdict]:
+        judged = self.registry.judge(candidate, verdict.promoted, verdict.reason, verdict.as_dicts(), run.check)
+        promoted = judged.record.state == "published"
+        shown = {
+            "promoted": promoted,
+            "version": judged.name,
+            "serving": self.registry.current(self.model).name,
+            "reason": judged.record.reason,
+            "checks": verdict.as_dicts(),
+        }
+        run.end("promoted" if promoted else "refused", verdict=shown)
+        logger.info("%s %s: %s", self.model, judged.name, judged.record.reason)
+        return judged, verdict
+
+    def _compare(self, before: dict[str, Report], after: dict[str, Report]) -> list[Check]:
+        limits = {"reference": (self.server.reference_tolerance, None)}
+        usual = (self.server.dice_tolerance, self.server.label_tolerance)
+        return [c for name in before for c in compare(name, before[name], after[name], *limits.get(name, usual))]
+
+    def _cases(self, datastore: StudyDatastore, serving: Version) -> tuple[list[Case], Cases, list[str]]:
+        """What is learned from, what is measured on, and what was left out."""
+        found = self.labelled(datastore)
+        parts = Splits(self.server.data / "splits", self.model).update(set(found.patients.values()))
+        chosen: Cases = {"train": [], "validation": []}
+        for case in found.cases:
+            chosen[parts[found.patients[case.id]]].append(case)
+        train = chosen.pop("train")
+        check_enough(len(found.cases), 2 if train and chosen["validation"] else 1)
+        if self.server.validation:
+            chosen["trusted"] = find_cases(self.server.validation)
+        reference = reference_cases(self.registry.shipped / self.model / serving.name)
+        return train, {**chosen, **({"reference": reference} if reference else {})}, found.skipped
+
+    def _unusable(self, case: Case, info: dict[str, Any], values: Sequence[int]) -> str:
+        """Why a labelled study cannot be learned from; empty if it can."""
+        if info.get("model") not in (None, "", self.model):
+            return f"its label belongs to {info['model']}"
+        try:
+            read_label(case.label, values, check_file(case.image))
+        except VolumeError as error:
+            return str(error)
+        return ""
+
+
+def _settings(options: dict[str, Any]) -> FinetuneConfig:
+    return FinetuneConfig(
+        epochs=options["max_epochs"],
+        learning_rate=options["learning_rate"],
+        seed=options["seed"],
+        threads=options["threads"],
+    )
+
+
+def _measure(model: Path, measured: Cases, run: Run) -> dict[str, Report]:
+    return {name: evaluate(model, cases, _Quiet(run)) for name, cases in measured.items()}
+
+
+def _note_metrics(folder: Path, report: Report) -> None:
+    """The candidate's figures are those on this server's patients, not those that its parent was shipped with."""
+    where = {
+        "higher_is_better": True,
+        "cases": len(report.per_case),
+        "measured_on": "this server's validation patients",
+    }
+    values = {"dice_mean": report.dice_mean, **{f"dice_{label}": value for label, value in report.dice.items()}}
+    metrics = {name: {"value": round(value, 4), **where} for name, value in values.items() if value == value}
+    ModelSpec.load(folder).replace(metrics=metrics).save(folder)
+
+
+class _Quiet(Monitor):
+    """Lets a measurement be cancelled, without its progress being taken for that of the training."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def check(self) -> None:
+        """As the run's."""
+        self._run.check()

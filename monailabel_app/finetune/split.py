@@ -1,0 +1,88 @@
+"""Which patients are learned from and which only measured on: decided once for each patient, by hash, and kept.
+
+<data>/splits/<model>.json      {"patients": {"patient-7": "train", "patient-9": "validation"}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from monailabel_app.errors import MedGANError
+from trainers.data.cases import hash_fraction
+from trainers.files import atomic_write_json, read_json
+
+Part = Literal["train", "validation"]
+SHARE = 0.2  # of patients that are measured on
+LEAST_STUDIES = 3
+PLENTY = 4  # from so many patients on, at least two are measured on
+
+
+def patient_of(study: str, pattern: str = "", known: str = "") -> str:
+    """The patient that a study belongs to.
+
+    Args:
+        study: its id. pattern: regular expression whose match at the id's start (or first group) names the patient.
+        known: the patient as told by the study itself (DICOM); wins.
+    """
+    if known:
+        return known
+    match = re.match(pattern, study) if pattern else None
+    if not match or not match.group():
+        return study
+    return str(match.group(1) if match.groups() and match.group(1) else match.group())
+
+
+def check_enough(studies: int, patients: int) -> None:
+    """Raises MedGANError `too_few_labels` if a model cannot be improved and measured with so little."""
+    if studies < LEAST_STUDIES:
+        message = f"{studies or 'No'} labelled {'study' if studies == 1 else 'studies'} can be learned from."
+        raise MedGANError("too_few_labels", message, f"Label at least {LEAST_STUDIES} and submit them as final.")
+    if patients < 2:
+        hint = "One patient is learned from, another is measured on."
+        raise MedGANError(
+            "too_few_labels", "All labelled studies are of one patient.", f"Label a second patient. {hint}"
+        )
+
+
+def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Part]:
+    """Gives every new patient a part; those in `known` keep theirs.
+
+    About one in five new patients, by hash, is measured on; more if otherwise there would be none, or only one when there
+    are four patients or more; never all.
+
+    Args:
+        patients: all patients with labels. known: earlier decisions.
+    """
+    parts: dict[str, Part] = dict(known)
+    new = sorted(set(patients) - set(known), key=lambda p: (hash_fraction(p), p))
+    present = [parts[p] for p in patients if p in parts]
+    least = 2 if len(set(patients)) >= PLENTY else 1
+    for place, patient in enumerate(new):
+        held = present.count("validation")
+        wanted = hash_fraction(patient) < SHARE or held < least
+        last_chance = place == len(new) - 1 and "train" not in present
+        parts[patient] = "validation" if wanted and not last_chance else "train"
+        present.append(parts[patient])
+    return parts
+
+
+class Splits:
+    """The stored decisions of one model."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        self._path = folder / f"{model}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def update(self, patients: Collection[str]) -> dict[str, Part]:
+        """Decides for new patients and stores that before it is used. Returns the part of every patient ever seen."""
+        with FileLock(self._path.with_suffix(".lock"), timeout=60):
+            known: dict[str, Part] = read_json(self._path)["patients"] if self._path.exists() else {}
+            parts = assign(patients, known)
+            if parts != known:
+                atomic_write_json(self._path, {"patients": parts})
+        return parts

@@ -1,0 +1,83 @@
+"""What a model gives back, as one file or as a bundle of several."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monailabel_app.errors import MedGANError, choices
+from trainers.data.volumes import Volume, write_volume
+
+BUNDLE = ".zip"
+EXTENSIONS = (".nii.gz", ".nrrd", BUNDLE)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One volume of a result.
+
+    Attributes:
+        name: `label`, `uncertainty`, … kind: `labelmap` or `volume`.
+        details: what the manifest says of it: `labels` and `colors`, or `units`.
+    """
+
+    name: str
+    kind: str
+    volume: Volume
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def check_extension(extension: str) -> str:
+    """Raises MedGANError `bad_option` for a kind of file that is not offered."""
+    if extension not in EXTENSIONS:
+        hint = f"Choose one of {choices(EXTENSIONS)}."
+        raise MedGANError("bad_option", f"result_extension {str(extension)[:20]!r} is not offered.", hint)
+    return extension
+
+
+def write_result(parts: list[Part], about: dict[str, Any], extension: str, folder: Path) -> Path:
+    """Writes a result.
+
+    Args:
+        parts: the volumes; the first is the one that a single file holds.
+        about: the answer's params; goes into the bundle's manifest, and model and version into every NRRD header.
+        extension: `.nii.gz`, `.nrrd` or `.zip`. folder: where to.
+
+    Returns:
+        The file, which the caller removes.
+    """
+    path = folder / f"{uuid.uuid4().hex}{extension}"
+    if extension == BUNDLE:
+        _write_bundle(parts, about, path)
+    else:
+        write_volume(path, parts[0].volume, _header(about))
+    return path
+
+
+def _write_bundle(parts: list[Part], about: dict[str, Any], path: Path) -> None:
+    rows = [{"name": p.name, "kind": p.kind, "file": f"{p.name}.nrrd", **p.details} for p in parts]
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
+            bundle.writestr("manifest.json", json.dumps({"parts": rows, **about}, indent=2))
+            for part in parts:
+                _add(bundle, part, about, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _add(bundle: zipfile.ZipFile, part: Part, about: dict[str, Any], beside: Path) -> None:
+    file = beside.with_name(f"{uuid.uuid4().hex}.nrrd")
+    try:
+        write_volume(file, part.volume, _header(about))
+        bundle.write(file, f"{part.name}.nrrd")
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _header(about: dict[str, Any]) -> dict[str, str]:
+    return {"MedGAN.Model": str(about["model"]), "MedGAN.Version": str(about["version"])}

@@ -1,0 +1,124 @@
+"""The MONAI Label app: wires models, studies, training and active learning together."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from monailabel_app import __version__, activelearning, finetune, infers
+from monailabel_app.config import ServerConfig
+from monailabel_app.datastore import StudyDatastore
+from monailabel_app.infers.base import ModelInfer
+from monailabel_app.registry import Registry
+from monailabel_app.serving import ModelCache
+from trainers.data.volumes import Limits
+from trainers.spec import ModelNotAvailable
+from trainers.tasks.segmentation import Segmenter
+
+logger = logging.getLogger(__name__)
+
+
+class MedGANApp(MONAILabelApp):  # type: ignore[misc]
+    """MedGAN inside MONAI Label.
+
+    Args:
+        app_dir: MONAI Label's app folder, for its own files. studies: the folder of images.
+        conf: `ServerConfig.to_conf`.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.config = ServerConfig.from_conf(studies, conf)
+        self.config.prepare()
+        self.registry = Registry(self.config.models, self.config.data / "models")
+        self.cache = ModelCache(Segmenter)
+        description = "GANs and other networks for clinicians: segment, correct, improve."
+        super().__init__(app_dir, studies, conf, name="MedGAN", description=description, version=__version__)
+
+    @property
+    def infers(self) -> dict[str, ModelInfer]:
+        """Models by name."""
+        return self._infers  # type: ignore[no-any-return]
+
+    @property
+    def trainers(self) -> dict[str, TrainTask]:
+        """Fine-tuning by model name."""
+        return self._trainers  # type: ignore[no-any-return]
+
+    @property
+    def strategies(self) -> dict[str, Strategy]:
+        """Ways to choose the next study."""
+        return self._strategies  # type: ignore[no-any-return]
+
+    @property
+    def scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Ways to score studies."""
+        return self._scoring_methods  # type: ignore[no-any-return]
+
+    @property
+    def studies_store(self) -> StudyDatastore:
+        """Studies and labels."""
+        return self._datastore  # type: ignore[no-any-return]
+
+    def init_datastore(self) -> StudyDatastore:
+        """The folder of studies."""
+        return StudyDatastore(Path(self.studies), self.config.data / "backups")
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """One task for every model whose description can be read."""
+        found = {name: self._infer(name) for name in self.registry.models()}
+        return {name: task for name, task in found.items() if task}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Fine-tuning for every model whose task has it."""
+        kinds = {name: finetune.TASKS.get(task.task) for name, task in self._infers.items()}
+        return {name: kind(name, self.config, self.registry) for name, kind in kinds.items() if kind}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Ways to choose the next study."""
+        return activelearning.strategies(self.config)
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Ways to score studies."""
+        return activelearning.scoring_methods(self._infers)
+
+    def on_init_complete(self) -> None:
+        """MONAI Label starts scoring and a clean-up thread here; this app needs neither."""
+
+    def infer(self, request: dict[str, Any], datastore: StudyDatastore | None = None) -> dict[str, Any]:
+        """Runs a model on a study of the datastore; batch inference comes here.
+
+        Args:
+            request: `model`, `image` (a study's id), the model's options, and `save_label`, `label_tag`.
+            datastore: default the app's own.
+
+        Returns:
+            `{"label", "tag", "file", "params"}` as MONAI Label does.
+        """
+        store = datastore or self.studies_store
+        tag = str(request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
+        params = {k: v for k, v in request.items() if k not in {"image", "result_extension"}}
+        file, about = self.infers[request["model"]]({**params, "image": store.image_path(request["image"])})
+        label = file
+        if request.get("save_label"):
+            label = store.save_label(
+                request["image"], file, tag, {"model": about["model"], "version": about["version"]}
+            )
+        return {"label": label, "tag": tag, "file": file, "params": about}
+
+    def _infer(self, name: str) -> ModelInfer | None:
+        limits = Limits(max_voxels=self.config.max_voxels)
+        try:
+            spec = infers.base.any_spec(self.registry, name)
+            kind = infers.TASKS[spec.task]
+        except (ModelNotAvailable, KeyError) as error:
+            logger.error("Model %s is left out: %s", name, error)
+            return None
+        return kind(name, self.registry, self.cache, self.config.temporary, limits)

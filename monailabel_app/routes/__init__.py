@@ -1,0 +1,24 @@
+"""The routes, one file an area. All are plain functions, so that the server answers others while one computes."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from monailabel_app.routes import (
+    activelearning,
+    auth,
+    batch,
+    images,
+    infer,
+    info,
+    jobs,
+    labels,
+    logs,
+    scoring,
+    sessions,
+    train,
+    versions,
+)
+
+AREAS = (info, auth, infer, jobs, images, labels, activelearning, scoring, train, batch, sessions, versions, logs)
+ROUTERS: tuple[APIRouter, ...] = tuple(area.router for area in AREAS)

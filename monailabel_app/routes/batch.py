@@ -1,0 +1,45 @@
+"""Labels for many studies at once, made by a model in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body
+
+from monailabel_app.errors import MedGANError
+from monailabel_app.names import check_new
+from monailabel_app.routes import tasks
+from monailabel_app.services import Served
+
+router = APIRouter(prefix="/batch/infer", tags=["inference"])
+METHOD = "batch_infer"
+
+
+@router.post("/{model}")
+def start(
+    s: Served,
+    model: str,
+    images: Literal["all", "labeled", "unlabeled"] = "all",
+    params: Annotated[dict[str, Any] | None, Body()] = None,
+) -> dict[str, Any]:
+    """Starts; the labels are stored under `label_tag`, by default `original`."""
+    options, _ = s.model(model).options(params or {})
+    tag = check_new("label tag", str((params or {}).get("label_tag") or "original"))
+    if tag == "final":
+        raise MedGANError(
+            "bad_option", "Labels made by a model cannot be stored as final.", "Choose another label_tag."
+        )
+    workers = {"max_workers": 1, "multi_gpu": False, "device": "cpu"}
+    return tasks.start(s, METHOD, {"model": model, "images": images, "label_tag": tag, **workers, **options})
+
+
+@router.get("")
+def status(s: Served, check_if_running: bool = False) -> dict[str, Any]:
+    """The last batch."""
+    return tasks.status(s, METHOD, check_if_running, "unknown_job")
+
+
+@router.delete("")
+def stop(s: Served) -> dict[str, Any]:
+    """Stops the batch that runs; labels already stored stay."""
+    return tasks.stop(s, METHOD, "unknown_job")

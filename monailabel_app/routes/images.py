@@ -1,0 +1,79 @@
+"""Studies: list, upload, download, remove, and what is known of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi.responses import FileResponse
+
+from monailabel_app.errors import MedGANError
+from monailabel_app.names import check_new
+from monailabel_app.routes.params import json_object
+from monailabel_app.services import Served
+from monailabel_app.uploads import received, suffix_of
+from trainers.data.volumes import Limits, read_volume
+
+router = APIRouter(prefix="/datastore", tags=["studies"])
+
+
+@router.get("/")
+def datastore(s: Served, output: Literal["stats", "train", "all"] = "stats") -> Any:
+    """Counts, labelled pairs, or everything."""
+    views = {"stats": s.datastore.status, "train": s.datastore.pairs, "all": s.datastore.json}
+    return views[output]()
+
+
+@router.put("/", include_in_schema=False)
+@router.put("/image")
+def add_image(
+    s: Served,
+    file: Annotated[UploadFile, File()],
+    image: str = "",
+    params: Annotated[str, Form()] = "{}",
+) -> dict[str, str]:
+    """Stores an image as a new study, after reading all of it."""
+    suffix = suffix_of(file.filename)
+    name = check_new("study id", image or Path(file.filename or "").name[: -len(suffix)])
+    info = json_object(params)
+    with received(file, s.config.temporary) as path:
+        read_volume(path, Limits(max_voxels=s.config.max_voxels))
+        return {"image": s.datastore.add_image(name, str(path), info)}
+
+
+@router.delete("/", include_in_schema=False)
+@router.delete("/image")
+def remove_image(s: Served, id: str) -> dict[str, Any]:
+    """Removes a study and its labels."""
+    s.datastore.remove_image(id)
+    return {}
+
+
+@router.head("/image")
+def has_image(s: Served, image: str, check_sum: str = "") -> Response:
+    """Tells whether a study exists and, if asked, is the same file."""
+    found = s.datastore.checksum(image).removeprefix("SHA256:")
+    if check_sum and check_sum.upper().removeprefix("SHA256:") != found.upper():
+        raise MedGANError("unknown_image", f"Study {image!r} has another checksum.")
+    return Response()
+
+
+@router.get("/image")
+def download_image(s: Served, image: str) -> FileResponse:
+    """A study's file."""
+    path = s.datastore.image_path(image)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+@router.get("/image/info")
+def image_info(s: Served, image: str) -> dict[str, Any]:
+    """What is known of a study."""
+    return s.datastore.get_image_info(image)
+
+
+@router.put("/image/info")
+def update_image_info(s: Served, image: str, info: Annotated[str, Form()] = "{}") -> dict[str, Any]:
+    """Adds to what is known of a study."""
+    s.datastore.update_image_info(image, json_object(info, "info"))
+    return {}

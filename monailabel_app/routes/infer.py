@@ -1,0 +1,110 @@
+"""Inference: an image in, a result file and its description out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio.from_thread
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from requests_toolbelt import MultipartEncoder
+
+from monailabel_app.errors import MedGANError
+from monailabel_app.names import check_new
+from monailabel_app.routes.params import json_object
+from monailabel_app.services import Served, Services
+from monailabel_app.uploads import received
+from trainers.data.volumes import Limits, check_file
+
+router = APIRouter(tags=["inference"])
+Output = Literal["image", "json", "all"]
+MIME = {".nii.gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
+BLOCK = 1 << 20
+
+
+@router.post("/infer/{model}")
+def infer(
+    request: Request,
+    s: Served,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
+    output: Output = "all",
+) -> Response:
+    """Runs a model on a study, on a session's image or on the file that is sent."""
+    task = s.model(model)
+    wanted = json_object(params)
+    task.options(wanted)
+    job_id = check_new("job id", str(wanted["job_id"])) if wanted.get("job_id") else ""
+    with _source(s, image, session_id, file) as path:
+        check_file(path, Limits(max_voxels=s.config.max_voxels))
+        with s.jobs.run(model, job_id, _hung_up(request)) as job:
+            result, about = task({**wanted, "image": path, "monitor": job})
+    return _answer(Path(result), about, output)
+
+
+def _source(s: Services, image: str, session: str, file: UploadFile | None) -> AbstractContextManager[Path]:
+    if session:
+        return nullcontext(s.sessions.image(session))
+    if file is not None:
+        return received(file, s.config.temporary)
+    if image:
+        return nullcontext(s.datastore.image_path(image))
+    raise MedGANError(
+        "bad_request", "There is no image in the request.", "Send image=ID, a part 'file' or session_id=ID."
+    )
+
+
+def _hung_up(request: Request) -> Callable[[], bool]:
+    return lambda: anyio.from_thread.run(request.is_disconnected)
+
+
+def _answer(result: Path, about: Mapping[str, Any], output: Output) -> Response:
+    if output == "json":
+        result.unlink(missing_ok=True)
+        return JSONResponse(dict(about))
+    extension = "".join(result.suffixes)
+    name = f"{about['model']}-{uuid.uuid4().hex[:8]}{extension}"
+    if output == "image":
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(result.stat().st_size),
+        }
+        return StreamingResponse(_blocks(result), media_type=MIME[extension], headers=headers)
+    fields = {"params": (None, json.dumps(about), "application/json")}
+    return _multipart(result, {**fields, "image": (name, result.open("rb"), MIME[extension])})
+
+
+def _multipart(result: Path, fields: dict[str, Any]) -> Response:
+    encoder = MultipartEncoder(fields=fields)
+    headers = {"Content-Length": str(encoder.len)}
+    return StreamingResponse(
+        _read(encoder, result, fields["image"][1]), media_type=encoder.content_type, headers=headers
+    )
+
+
+def _read(encoder: MultipartEncoder, result: Path, stream: Any) -> Iterator[bytes]:
+    """The answer's body; the file goes when it is sent or the client hangs up."""
+    try:
+        while block := encoder.read(BLOCK):
+            yield block
+    finally:
+        stream.close()
+        result.unlink(missing_ok=True)
+
+
+def _blocks(result: Path) -> Iterator[bytes]:
+    try:
+        with result.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                yield block
+    finally:
+        result.unlink(missing_ok=True)

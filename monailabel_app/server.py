@@ -1,0 +1,77 @@
+"""MedGAN's FastAPI application: `--uvicorn_app monailabel_app.server:app`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+
+from monailabel_app import __version__, dicom, errors
+from monailabel_app.config import ServerConfig
+from monailabel_app.finetune.runs import close_abandoned
+from monailabel_app.limits import BodyLimit
+from monailabel_app.main import MedGANApp
+from monailabel_app.routes import ROUTERS
+from monailabel_app.security import Guard
+from monailabel_app.services import Services
+
+logger = logging.getLogger(__name__)
+THREADS = 32  # beside those that wait for their turn to compute
+
+
+def create_app(config: ServerConfig) -> FastAPI:
+    """Builds the application; studies and models are opened when it starts."""
+    api = FastAPI(title="MedGAN", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan)
+    errors.install(api)
+    for router in ROUTERS:
+        api.include_router(router)
+    api.state.config = config
+    api.add_middleware(BodyLimit, megabytes=config.max_upload_mb)
+    api.add_middleware(Guard, token=config.token, loopback=config.loopback, origins=config.cors)
+    if config.cors:
+        methods, headers = ["GET", "HEAD", "POST", "PUT", "DELETE"], ["Authorization", "Content-Type"]
+        api.add_middleware(CORSMiddleware, allow_origins=config.cors, allow_methods=methods, allow_headers=headers)
+    return api
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    config: ServerConfig = api.state.config
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS + config.max_queue + config.concurrency
+    api.state.services = await anyio.to_thread.run_sync(_open, config)
+    yield
+    _clear(config)
+
+
+def _open(config: ServerConfig) -> Services:
+    """Opens studies and models, and puts in order what an earlier start left."""
+    config.prepare()
+    _clear(config)
+    close_abandoned(config.runs)
+    dicom.import_series(config.studies, config.data)
+    app: MedGANApp = app_instance()
+    app.server_mode(True)
+    app.on_init_complete()
+    for model in app.registry.models():
+        app.registry.remove_unfinished(model)
+    return Services.of(app)
+
+
+def _clear(config: ServerConfig) -> None:
+    shutil.rmtree(config.temporary, ignore_errors=True)
+    config.prepare()
+
+
+def __getattr__(name: str) -> Any:
+    """Builds `app` when uvicorn asks for it: MONAI Label has its settings by then."""
+    if name != "app":
+        raise AttributeError(name)
+    return create_app(ServerConfig.from_conf(settings.MONAI_LABEL_STUDIES, settings.MONAI_LABEL_APP_CONF))

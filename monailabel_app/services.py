@@ -1,0 +1,67 @@
+"""What every route needs, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from monailabel_app.config import ServerConfig
+from monailabel_app.datastore import StudyDatastore
+from monailabel_app.errors import MedGANError, choices
+from monailabel_app.infers.base import ModelInfer
+from monailabel_app.jobs import Jobs
+from monailabel_app.main import MedGANApp
+from monailabel_app.registry import Registry
+from monailabel_app.sessions import Sessions
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running server."""
+
+    app: MedGANApp
+    jobs: Jobs
+    sessions: Sessions
+
+    @classmethod
+    def of(cls, app: MedGANApp) -> Services:
+        """The services around an app."""
+        config = app.config
+        return cls(app, Jobs(config.concurrency, config.max_queue), Sessions(config.data / "sessions"))
+
+    @property
+    def config(self) -> ServerConfig:
+        """The server's settings."""
+        return self.app.config
+
+    @property
+    def registry(self) -> Registry:
+        """Versions of the models."""
+        return self.app.registry
+
+    @property
+    def datastore(self) -> StudyDatastore:
+        """Studies and labels."""
+        return self.app.studies_store
+
+    def model(self, name: str) -> ModelInfer:
+        """Raises MedGANError `unknown_model`."""
+        return pick(self.app.infers, name, "unknown_model", "model")
+
+
+def pick(table: dict[str, Any], name: str, code: str, kind: str) -> Any:
+    """`table[name]`. Raises MedGANError `code` that lists what there is."""
+    if name not in table:
+        raise MedGANError(code, f"There is no {kind} {name[:80]!r}.", f"{kind.capitalize()}s: {choices(table)}.")
+    return table[name]
+
+
+def services(request: Request) -> Services:
+    """The dependency that routes declare."""
+    found: Services = request.app.state.services
+    return found
+
+
+Served = Annotated[Services, Depends(services)]
