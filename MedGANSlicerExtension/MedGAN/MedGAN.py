@@ -1,0 +1,301 @@
+"""MedGAN's module for 3D Slicer: generative models on your own server, corrected by you, learning from you.
+
+This file holds only what Slicer looks for: module, widget, logic and self-test. The work is done in `MedGANLib`.
+"""
+
+import time
+from pathlib import Path
+
+import ctk  # noqa: F401 - registers the widgets of MedGAN.ui
+import numpy as np
+import qt
+import slicer
+import vtk
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from MedGANLib.panels import CorrectPanel, Shared, TrainingPanel, make_panels, preferences
+from MedGANLib.panels.consent import ask_consent, ask_edited
+from MedGANLib.testing.images import phantom
+from MedGANLib.testing.server import TestServer
+from MedGANLib.workflow import Workflow
+
+PUMP_MILLISECONDS = 50
+POLL_MILLISECONDS = 1000
+SAMPLE_NAME = "MedGANPhantom"
+
+
+class MedGAN(ScriptedLoadableModule):
+    """What Slicer shows of the module in its lists."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "MedGAN"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Volumes", "Segmentations", "SegmentEditor", "Markups"]
+        parent.contributors = ["The MedGAN contributors"]
+        parent.helpText = _(
+            "Runs generative models on a MedGAN server: segment, reconstruct, synthesise, find anomalies. Correct the result, submit "
+            "it, and let the model learn from it. For research, not for diagnosis. "
+            '<a href="https://github.com/medgan/MedGAN#readme">Manual</a>.'
+        )
+        parent.acknowledgementText = _("Built on MONAI, MONAI Label and 3D Slicer.")
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data():
+    """Adds the synthetic volume to the module Sample Data; it is computed, nothing is downloaded."""
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="MedGAN",
+        sampleName=SAMPLE_NAME,
+        uris="",
+        fileNames=f"{SAMPLE_NAME}.nrrd",
+        nodeNames=SAMPLE_NAME,
+        customDownloader=lambda source: [add_phantom()],
+        thumbnailFileName=str(Path(__file__).parent / "Resources" / "Icons" / "MedGAN.png"),
+    )
+
+
+def add_phantom(name=SAMPLE_NAME):
+    """Adds the synthetic volume to the scene; returns its node."""
+    voxels, affine = phantom()
+    volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=affine, name=name)
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    return volume
+
+
+@parameterNodeWrapper
+class MedGANParameterNode:
+    """What is saved with the scene.
+
+    volume: The volume that models run on.
+    segmentation: The segmentation to correct and submit.
+    model: Name of the chosen model.
+    options: JSON object: model name -> options of its last run.
+    """
+
+    volume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    model: str = ""
+    options: str = ""
+
+
+class MedGANLogic(ScriptedLoadableModuleLogic):
+    """For other modules and scripts: the workflow without an interface.
+
+    Example::
+
+        logic = MedGANLogic(consent=lambda request: True)
+        logic.workflow.wait(logic.workflow.connect("http://127.0.0.1:8000"))
+        logic.workflow.wait(logic.workflow.run_model("hippocampus_segmentation", volumeNode))
+    """
+
+    def __init__(self, consent=None, edited="keep", before_change=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.workflow = Workflow(consent=consent, edited=edited, before_change=before_change)
+
+    def getParameterNode(self):
+        """Returns the parameter node of the scene, typed."""
+        return MedGANParameterNode(super().getParameterNode())
+
+
+class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: loads MedGAN.ui, hands its widgets to the panels, and keeps the workflow going with a timer."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.shared = None
+        self.panels = []
+        self._guiTag = None
+        self._entered = False
+
+    def setup(self):
+        """Called once, when the module is first opened."""
+        ScriptedLoadableModuleWidget.setup(self)
+        root = slicer.util.loadUI(self.resourcePath("UI/MedGAN.ui"))
+        self.layout.addWidget(root)
+        self.ui = slicer.util.childWidgetVariables(root)
+        root.setMRMLScene(slicer.mrmlScene)
+        self.ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
+        self.ui.segmentationSelector.setMRMLScene(slicer.mrmlScene)
+        self.logic = MedGANLogic(ask_consent, ask_edited, self._saveForUndo)
+        self.shared = Shared(self.ui, self.logic.workflow)
+        self.panels = make_panels(self.shared)
+        self.logic.workflow.changed.connect(self._show)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.initializeParameterNode()
+        self._startTimers()
+
+    def _startTimers(self):
+        self._pumpTimer = self._timer(PUMP_MILLISECONDS, self.logic.workflow.pump)
+        self._pollTimer = self._timer(POLL_MILLISECONDS, self._poll)
+
+    @staticmethod
+    def _timer(milliseconds, function):
+        timer = qt.QTimer()
+        timer.interval = milliseconds
+        timer.connect("timeout()", function)
+        timer.start()
+        return timer
+
+    def cleanup(self):
+        """Called when the application closes or the module is reloaded."""
+        self._pumpTimer.stop()
+        self._pollTimer.stop()
+        self.logic.workflow.changed.disconnect(self._show)
+        self.logic.workflow.close()
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self):
+        """Called each time the module is opened."""
+        self._entered = True
+        self.initializeParameterNode()
+        self.panel(CorrectPanel).enter()
+
+    def exit(self):
+        """Called each time another module is opened."""
+        self._entered = False
+        self.panel(CorrectPanel).leave()
+
+    def panel(self, kind):
+        """Returns the panel of a class."""
+        return next(p for p in self.panels if isinstance(p, kind))
+
+    def onSceneStartClose(self, caller, event):
+        """The scene is about to be closed: let go of its nodes."""
+        self.setParameterNode(None)
+        self.panel(CorrectPanel).forget_scene()
+        self.shared.forget_scene()
+
+    def onSceneEndClose(self, caller, event):
+        """A new scene is open."""
+        self.panel(CorrectPanel).renew()
+        if self._entered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        """Takes the scene's parameter node; the volume on screen becomes the chosen one when there is none yet."""
+        self.setParameterNode(self.logic.getParameterNode())
+        selection = slicer.app.applicationLogic().GetSelectionNode()
+        active = slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection else None
+        if self.shared.parameters.volume is None and isinstance(active, vtkMRMLScalarVolumeNode):
+            self.shared.parameters.volume = active
+
+    def setParameterNode(self, parameters):
+        """Connects the selectors to a parameter node, or to none."""
+        previous = self.shared.parameters
+        if previous is not None:
+            previous.disconnectGui(self._guiTag)
+            self.removeObserver(previous.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+        self.shared.parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            self._onParametersChanged()
+
+    def _onParametersChanged(self, caller=None, event=None):
+        self.shared.volume_chosen()
+        self._show(self.logic.workflow.state)
+
+    def _show(self, state):
+        for panel in self.panels:
+            panel.show(state)
+
+    def _poll(self):
+        state = self.logic.workflow.state
+        if state.connected and state.training.running:
+            self.logic.workflow.poll_training()
+        self.panel(TrainingPanel).plot.draw(state.training)
+
+    def _saveForUndo(self, segmentation):
+        self.panel(CorrectPanel).save_for_undo(segmentation)
+
+
+class MedGANTest(ScriptedLoadableModuleTest):
+    """The self-test: the whole loop on synthetic studies, through the buttons, against a small server in this process."""
+
+    def setUp(self):
+        """Starts from an empty scene; the user's list of servers is put back afterwards."""
+        slicer.mrmlScene.Clear(0)
+        self.addCleanup(preferences.restore_addresses, preferences.addresses())
+
+    def runTest(self):
+        """For Slicer's Reload & Test."""
+        for name in [n for n in dir(self) if n.startswith("test_")]:
+            self.setUp()
+            getattr(self, name)()
+        self.doCleanups()
+
+    def test_label_values_and_geometry(self):
+        """A run's segments lie where the phantom is bright, with the model's exact label values."""
+        volume = add_phantom()
+        with TestServer() as server:
+            workflow = MedGANLogic(consent=lambda request: True).workflow
+            workflow.wait(workflow.connect(server.url))
+            outcome = workflow.wait(workflow.run_model(workflow.state.models[0].name, volume))
+            expected = server.world.segment(slicer.util.arrayFromVolume(volume))
+            segmentation = slicer.mrmlScene.GetNodeByID(outcome.segmentation_id)
+            for segment_id, value in zip(outcome.segment_ids, (1, 2)):
+                found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
+                self.assertTrue(np.array_equal(found > 0, expected == value), f"label {value} is not where it belongs")
+            workflow.close()
+
+    def test_the_whole_loop(self):
+        """Connect, next study, run, undo, run, submit two studies, train, and be served the better version."""
+        widget = slicer.util.getModuleWidget("MedGAN")
+        with TestServer() as server:
+            server.world.add_phantoms(2)
+            self._connect(widget, server.url)
+            for number in (1, 2):
+                self._label_next(widget, f"case_{number}")
+            self.assertEqual(sorted(server.world.labels), ["case_1", "case_2"])
+            self._train(widget)
+            self.assertEqual(server.world.current, "v0002")
+            widget.logic.workflow.disconnect()
+
+    def _connect(self, widget, url):
+        self.delayDisplay("Connect")
+        widget.ui.addressBox.setEditText(url)
+        widget.ui.connectButton.click()
+        self._wait(lambda: widget.ui.nextButton.enabled, "the connection")
+
+    def _label_next(self, widget, name):
+        self.delayDisplay(f"Label {name}")
+        widget.ui.nextButton.click()
+        state = widget.logic.workflow.state
+        self._wait(lambda: state.job is None and state.study and state.study.image_id == name, "the study")
+        widget.ui.runButton.click()
+        self._wait(lambda: widget.ui.undoButton.enabled, "the result")
+        widget.ui.undoButton.click()
+        self._wait(lambda: not widget.ui.undoButton.enabled, "the undo")
+        widget.ui.runButton.click()
+        self._wait(lambda: widget.ui.undoButton.enabled and widget.ui.submitButton.enabled, "the second result")
+        widget.ui.submitButton.click()
+        self._wait(lambda: state.job is None and state.message.kind == "success", "the submission")
+
+    def _train(self, widget):
+        self.delayDisplay("Train")
+        widget.ui.startButton.click()
+        self._wait(lambda: widget.logic.workflow.state.training.verdict is not None, "the verdict", 60)
+
+    def _wait(self, condition, what, seconds=20):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, f"{what} did not come; {slicer.util.getModuleWidget('MedGAN').ui.messageLabel.text}")
+            slicer.app.processEvents()
+            time.sleep(0.01)

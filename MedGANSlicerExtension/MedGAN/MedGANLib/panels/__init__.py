@@ -1,0 +1,28 @@
+"""One small panel for each task of the clinician. Panels only draw the workflow's state and pass on what the user does.
+
+A panel has the method `show(state)`, which may be called at any time and any number of times; all panels of a module share a `Shared`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+from . import preferences
+from .connection import ConnectionPanel
+from .correct import CorrectPanel
+from .disclosure import Disclosure
+from .run import RunPanel
+from .shared import Shared
+from .status import StatusPanel
+from .study import StudyPanel
+from .training import TrainingPanel
+from .versions import VersionsPanel
+
+__all__ = ["CorrectPanel", "Shared", "TrainingPanel", "make_panels", "preferences"]
+
+PANELS = (StatusPanel, ConnectionPanel, StudyPanel, RunPanel, CorrectPanel, TrainingPanel, VersionsPanel, Disclosure)
+
+
+def make_panels(shared: Shared) -> List[Any]:
+    """Returns all panels, connected to the user interface's widgets."""
+    return [panel(shared) for panel in PANELS]

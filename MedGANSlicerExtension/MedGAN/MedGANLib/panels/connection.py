@@ -1,0 +1,57 @@
+"""Connect to a server; every failure has its own message in the status line."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import qt
+
+from ..workflow import State
+from . import preferences
+from .look import allow, count, dots, put_text, safe
+from .shared import Shared
+
+
+class ConnectionPanel:
+    """Address, token, certificate, and what answered."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._ui = ui = shared.ui
+        self._remembered = ""
+        ui.addressBox.insertPolicy = qt.QComboBox.NoInsert
+        for address in preferences.addresses():
+            ui.addressBox.addItem(address)
+        ui.accessFrame.setVisible(False)
+        ui.connectButton.connect("clicked()", self.connect)
+        ui.addressBox.lineEdit().connect("returnPressed()", self.connect)
+        ui.accessButton.connect("toggled(bool)", ui.accessFrame.setVisible)
+
+    def connect(self) -> None:
+        """Tests the connection with what is typed in."""
+        ui = self._ui
+        if self._shared.idle:
+            token: Optional[str] = ui.tokenEdit.text.strip() or None
+            self._shared.workflow.connect(ui.addressBox.currentText.strip(), token, ui.certificateEdit.currentPath or None)
+
+    def show(self, state: State) -> None:
+        """Draws the connection."""
+        allow(self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy.")
+        put_text(self._ui.serverLabel, self._server_text(state))
+        report = state.report
+        if report is not None and report.code == "token_required" and not self._ui.accessButton.checked:
+            self._ui.accessButton.checked = True
+        if state.connected and state.address != self._remembered:
+            self._remembered = state.address
+            preferences.remember_address(state.address)
+
+    @staticmethod
+    def _server_text(state: State) -> str:
+        server = state.server
+        if not state.connected or server is None:
+            return ""
+        name = "MedGAN" if server.is_medgan else "MONAI Label"
+        studies = f"{count(server.studies, 'study', 'studies')}, {server.labelled} labelled" if server.studies else "no studies yet"
+        first = dots([f"<b>{safe(name)} {safe(server.version)}</b>", count(len(server.models), "model"), studies])
+        notes = state.report.notes if state.report else ()
+        return "<br>".join([first, *[safe(n) for n in notes]])

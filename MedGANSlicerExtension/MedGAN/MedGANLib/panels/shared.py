@@ -1,0 +1,96 @@
+"""What the panels share: the widgets of the user interface, the workflow, and the choices kept in the parameter node."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import slicer
+
+from ..records import ModelInfo
+from ..workflow import State, Workflow
+
+
+class Shared:
+    """The panels' common ground.
+
+    Attributes:
+        ui: The widgets of MedGAN.ui by name.
+        workflow: What the clinician does.
+        parameters: The module's parameter node wrapper; None while the scene is closed.
+    """
+
+    def __init__(self, ui: Any, workflow: Workflow) -> None:
+        self.ui = ui
+        self.workflow = workflow
+        self.parameters: Any = None
+        self._active_volume = ""
+        self._known_study = ""
+        self._known_segmentation = ""
+
+    @property
+    def state(self) -> State:
+        """The workflow's state."""
+        return self.workflow.state
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is running that the user waits for."""
+        return self.state.job is None
+
+    @property
+    def volume(self) -> Any:
+        """The chosen volume node, or None."""
+        return self.parameters.volume if self.parameters else None
+
+    @property
+    def segmentation(self) -> Any:
+        """The chosen segmentation node, or None."""
+        return self.parameters.segmentation if self.parameters else None
+
+    @property
+    def model(self) -> Optional[ModelInfo]:
+        """The chosen model of the connected server; the first one when none was chosen yet."""
+        models = self.state.models
+        chosen = self.parameters.model if self.parameters else ""
+        return next((m for m in models if m.name == chosen), models[0] if models else None)
+
+    def choose_model(self, name: str) -> None:
+        """Keeps the choice of a model."""
+        if self.parameters and self.parameters.model != name:
+            self.parameters.model = name
+
+    def volume_chosen(self) -> None:
+        """Tells the workflow when another volume was chosen."""
+        volume = self.volume
+        chosen = volume.GetID() if volume else ""
+        if chosen == self._active_volume:
+            return
+        self._active_volume = chosen
+        if volume is not None and chosen != self._study_volume():
+            self.workflow.use_volume(volume)
+
+    def follow_study(self, state: State) -> None:
+        """Shows the study that the workflow works on: its volume and segmentation become the chosen ones."""
+        study = state.study
+        if study is None or self.parameters is None:
+            return
+        if study.volume_id != self._known_study:
+            self._known_study = self._active_volume = study.volume_id
+            self._known_segmentation = ""
+            self.parameters.segmentation = None
+            self._show_volume(slicer.mrmlScene.GetNodeByID(study.volume_id))
+        if study.segmentation_id != self._known_segmentation:
+            self._known_segmentation = study.segmentation_id
+            self.parameters.segmentation = slicer.mrmlScene.GetNodeByID(study.segmentation_id) if study.segmentation_id else None
+
+    def forget_scene(self) -> None:
+        """Called when the scene is closed."""
+        self._active_volume = self._known_study = self._known_segmentation = ""
+
+    def _study_volume(self) -> str:
+        return self.state.study.volume_id if self.state.study else ""
+
+    def _show_volume(self, volume: Any) -> None:
+        if volume is not None:
+            self.parameters.volume = volume
+            slicer.util.setSliceViewerLayers(background=volume, fit=True)

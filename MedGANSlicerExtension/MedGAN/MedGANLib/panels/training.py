@@ -1,0 +1,115 @@
+"""Start training, watch it, read the verdict."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..records import TrainingStatus, Verdict
+from ..workflow import State
+from .look import allow, count, dots, duration, frame_style, metric_name, put_text, safe
+from .plot import TrainingPlot
+from .shared import Shared
+
+START_TIP = "Starts on the server; you can go on working"
+WORDS = {
+    "starting": "Getting ready",
+    "training": "Training",
+    "validating": "Checking the new version",
+    "promoted": "Done: the new version serves",
+    "refused": "Done: the new version was refused, the old one serves on",
+    "cancelled": "Stopped; the version that served before serves on",
+    "failed": "Training failed; the version that served before serves on",
+    "done": "Done",
+}
+
+
+class TrainingPanel:
+    """Progress, time left, the curves of loss and metric, and the gate's verdict."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._ui = shared.ui
+        self.plot = TrainingPlot(self._ui.plotLabel)
+        self._ui.startButton.connect("clicked()", self._start)
+        self._ui.stopButton.connect("clicked()", shared.workflow.stop_training)
+
+    def _start(self) -> None:
+        model = self._shared.model
+        if model is not None:
+            self._shared.workflow.start_training(model.name, {"max_epochs": int(self._ui.epochsSpin.value)})
+
+    def show(self, state: State) -> None:
+        """Draws the training run."""
+        status = state.training
+        missing = self._missing(state)
+        allow(self._ui.startButton, not missing, START_TIP, missing)
+        self._ui.stopButton.enabled = status.running
+        self._ui.stopButton.setVisible(status.running)
+        put_text(self._ui.trainLabel, self._intro(state))
+        self._show_progress(status)
+        self.plot.draw(status)
+        self._show_verdict(status.verdict)
+
+    def _missing(self, state: State) -> str:
+        model = self._shared.model
+        if not state.connected:
+            return "Connect to a server first."
+        if model is None or not model.trainable:
+            return "This model cannot be trained."
+        if state.training.running:
+            return "A training run is going on."
+        return "" if state.job is None else "Busy."
+
+    def _intro(self, state: State) -> str:
+        model = self._shared.model
+        if not state.connected or model is None:
+            return ""
+        if not model.trainable:
+            return f"{safe(model.title)} cannot be trained on this server."
+        labelled = state.server.labelled if state.server else 0
+        return f"{safe(model.title)}: {count(labelled, 'labelled study', 'labelled studies')} at the server when you connected."
+
+    def _show_progress(self, status: TrainingStatus) -> None:
+        bar = self._ui.trainBar
+        bar.setVisible(status.running)
+        bar.maximum = 0 if status.state == "starting" else 1000
+        bar.value = int(1000 * status.fraction)
+        bar.format = "%p%"
+        put_text(self._ui.progressLabel, progress_text(status))
+
+    def _show_verdict(self, verdict: Optional[Verdict]) -> None:
+        label = self._ui.verdictLabel
+        put_text(label, verdict_text(verdict) if verdict else "")
+        if verdict is not None:
+            style = frame_style("verdictLabel", "success" if verdict.promoted else "warning").replace("border-radius", "padding: 6px; border-radius")
+            if label.styleSheet != style:
+                label.styleSheet = style
+
+
+def progress_text(status: TrainingStatus) -> str:
+    """Returns where a run is, in words; empty when nothing was ever trained."""
+    if status.state == "none":
+        return ""
+    word = WORDS.get(status.state, status.state)
+    if not status.running:
+        return dots([f"{safe(word)}.", safe(status.error)])
+    epoch = f"epoch {status.epoch} of {status.epochs}" if status.epochs else ""
+    left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds is not None else ""
+    return dots([safe(word), epoch, left, _cases(status)])
+
+
+def _cases(status: TrainingStatus) -> str:
+    if not status.cases:
+        return ""
+    return f"{status.cases.get('train', 0)} + {status.cases.get('validation', 0)} studies"
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Returns the gate's verdict and its checks, as rich text."""
+    title = f"<b>{safe(verdict.version)} {'serves now' if verdict.promoted else 'was refused'}</b>"
+    rows = [
+        f"{'✓' if c.passed else '✗'} {metric_name(c.metric)} {c.before:.3f} → {c.after:.3f} on {count(c.cases, 'case')}"
+        for c in verdict.checks
+    ]
+    serving = "" if verdict.promoted else f"{safe(verdict.serving)} serves on; the refused version is kept."
+    return "<br>".join(line for line in (title, safe(verdict.reason), *rows, serving) if line)
