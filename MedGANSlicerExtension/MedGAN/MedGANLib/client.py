@@ -26,8 +26,8 @@ from .records import (
     TrainingStatus,
     VersionList,
 )
-from .running import RunningJob
 from .results import receive_result
+from .running import RunningJob
 from .transport import Progress, Request, Transport, save_blocks
 
 PathLike = Union[str, Path]

@@ -25,7 +25,9 @@ from .errors import (
 
 SLICE = 0.05
 """Seconds between two looks at the cancel token while connecting."""
-CERTIFICATE_HINT = "Ask the administrator for the certificate authority's file and choose it in the connection settings."
+CERTIFICATE_HINT = (
+    "Ask the administrator for the certificate authority's file and choose it in the connection settings."
+)
 STORAGE_CODES = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOTDIR)
 START_HINT = "Start it with 'python -m monailabel_app serve', or check the port."
 
@@ -109,7 +111,9 @@ def translate(error: Exception, address: Address) -> MedGANError:
         return ConnectionRefused(f"No server is listening at {address}.", START_HINT)
     if isinstance(error, OSError) and error.errno in STORAGE_CODES:
         return StorageProblem(f"A file could not be read or written: {error.strerror}.", "Check the disk's free space.")
-    return Disconnected("The connection to the server broke.", "Check that the server is still running, then try again.")
+    return Disconnected(
+        "The connection to the server broke.", "Check that the server is still running, then try again."
+    )
 
 
 def _resolve(address: Address, end: float, guard: Guard) -> List[Tuple[Any, ...]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
+import secrets
+import shutil
+import zlib
 from pathlib import Path
 from typing import Optional, Tuple
 
-from .errors import Disconnected
-from .multipart import read_blocks, suffix_of
+from .errors import Disconnected, NotAnImage
+from .multipart import BLOCK, read_blocks, suffix_of
 from .records import Sample
 
 
@@ -48,3 +52,22 @@ def _matches(path: Path, checksum: str) -> Optional[bool]:
 def _parse(checksum: str) -> Tuple[str, str]:
     found = re.fullmatch(r"(?:([A-Za-z0-9_-]+):)?([0-9A-Fa-f]+)", checksum.strip())
     return ((found.group(1) or "sha256").lower(), found.group(2).lower()) if found else ("", "")
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """Return a NIfTI file without gzip, so that the main thread, which reads it, is not held up.
+
+    A compressed file in `folder` itself is replaced; one from elsewhere, such as the cache, stays.
+    """
+    if path.suffix != ".gz":
+        return path
+    plain = folder / f"{secrets.token_hex(8)}{path.with_suffix('').suffix or '.nii'}"
+    try:
+        with gzip.open(path) as source, plain.open("wb") as target:
+            shutil.copyfileobj(source, target, BLOCK)
+    except (OSError, EOFError, zlib.error) as error:
+        plain.unlink(missing_ok=True)
+        raise NotAnImage("The file that came from the server is damaged.", "Try again.") from error
+    if path.parent == folder:
+        path.unlink()
+    return plain

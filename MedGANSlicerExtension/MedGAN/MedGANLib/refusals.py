@@ -37,14 +37,23 @@ BY_STATUS: Dict[int, Type[MedGANError]] = {
 }
 BY_CODE: Dict[str, Type[MedGANError]] = {"busy": Busy, "cancelled": Cancelled}
 PLAIN: Dict[Type[MedGANError], Tuple[str, str]] = {
-    BadRequest: ("The server could not read the request.", "The versions of module and server may differ; update both."),
+    BadRequest: (
+        "The server could not read the request.",
+        "The versions of module and server may differ; update both.",
+    ),
     TokenRequired: ("The server wants an access token.", "Enter the token that its administrator gave you."),
     NotFound: ("The server does not know what was asked for.", "Connect again to refresh the lists."),
     TimedOut: ("The server did not answer in time.", "It may be overloaded; try again in a minute."),
     Conflict: ("The server is in a state that does not allow this.", "Wait for what is running, then try again."),
-    TooLarge: ("The volume is over the server's limit.", "Crop the volume, or ask the administrator to raise the limit."),
+    TooLarge: (
+        "The volume is over the server's limit.",
+        "Crop the volume, or ask the administrator to raise the limit.",
+    ),
     NotAnImage: ("The server could not read the file as an image.", "Check that the volume is a scalar 3D volume."),
-    CannotProcess: ("The server cannot process this image.", "Check that it is a 3D volume of the kind the model expects."),
+    CannotProcess: (
+        "The server cannot process this image.",
+        "Check that it is a 3D volume of the kind the model expects.",
+    ),
     ModelNotAvailable: ("The model is not available.", "Ask the administrator, or choose another model or version."),
     ServerFailure: ("The server failed.", "Try again; if it stays, ask the administrator to look at the server's log."),
 }

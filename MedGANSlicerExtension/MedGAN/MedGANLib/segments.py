@@ -1,19 +1,26 @@
-"""Segmentation nodes and label maps, by label value through a colour table. Main thread only.
+"""From a model's label map to segments, by label value through a colour table. Main thread only.
 
 A label is its integer value and its name. Values are never renumbered; segments drawn by hand are never touched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from .errors import CannotProcess, WrongGrid
 from .records import Color
 from .scene import Scene
+from .volumes import affine, dimensions, image_from_array, read_node, same_affine, to_array, to_matrix, voxels
 
+BINARY = "Binary labelmap"
 MODEL_TAG = "MedGAN.Model"
 VERSION_TAG = "MedGAN.Version"
 VALUE_TAG = "MedGAN.LabelValue"
@@ -25,32 +32,77 @@ REPLACE = "replace"
 EditedPolicy = Union[str, Callable[[Sequence[str]], str]]
 """KEEP, REPLACE, or a function that is given the names of edited segments and returns one of the two."""
 
+MAX_VALUE = 65535
+"""The largest label value that fits a colour table."""
+PALETTE: Tuple[Color, ...] = (
+    (0.90, 0.62, 0.00),
+    (0.34, 0.71, 0.91),
+    (0.00, 0.62, 0.45),
+    (0.94, 0.89, 0.26),
+    (0.80, 0.47, 0.65),
+    (0.84, 0.37, 0.00),
+    (0.00, 0.45, 0.70),
+)
+"""Colours for labels without one; told apart with colour-blind eyes (Okabe and Ito, 2008)."""
+
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The colour table of a model: name -> value and name -> colour."""
+    """The colour table of a model: name -> value, name -> colour, and the name of the model."""
 
     values: Mapping[str, int]
-    colors: Mapping[str, Color]
+    colors: Mapping[str, Color] = field(default_factory=dict)
+    model: str = ""
 
     def name_of(self, value: int) -> str:
         """Return the name of a value; `label 7` when the table has none."""
-        raise NotImplementedError
+        return next((name for name, known in self.values.items() if known == value), f"label {value}")
+
+    def color_of(self, value: int) -> Color:
+        """Return the colour of a value; one of the palette when the table has none."""
+        return self.colors.get(self.name_of(value), PALETTE[value % len(PALETTE)])
+
+    def value_named(self, name: str) -> Optional[int]:
+        """Return the value of a name, whatever its case; None when there is none."""
+        wanted = name.strip().casefold()
+        return next((value for known, value in self.values.items() if known.strip().casefold() == wanted), None)
+
+
+@dataclass
+class Removed:
+    """A segment that was taken out, able to be put back."""
+
+    segment_id: str
+    segment: Any
 
 
 @dataclass
 class Placement:
-    """What a run changed in a segmentation, enough to undo it in one step."""
+    """What a run changed in a segmentation, enough to undo it in one step.
+
+    Attributes:
+        segmentation: The segmentation node.
+        added: IDs of the segments added.
+        removed: The segments of the earlier run that they replaced.
+        created: Whether the node was made for this run.
+        notes: What the clinician should know: kept corrections, labels that are absent, values without a name.
+    """
 
     segmentation: Any
     added: Tuple[str, ...] = ()
-    """IDs of the segments added."""
+    removed: Tuple[Removed, ...] = ()
+    created: bool = False
     notes: Tuple[str, ...] = ()
-    """What the clinician should know: kept corrections, labels that are absent, values without a name."""
 
     def undo(self, scene: Scene) -> None:
         """Take the added segments out and put the replaced ones back; other segments and edits to them stay."""
-        raise NotImplementedError
+        segments = self.segmentation.GetSegmentation()
+        for segment_id in set(self.added) & set(segment_ids(self.segmentation)):
+            segments.RemoveSegment(segment_id)
+        for removed in self.removed:
+            segments.AddSegment(removed.segment, removed.segment_id)
+        if self.created and segments.GetNumberOfSegments() == 0:
+            scene.remove(self.segmentation)
 
 
 def place_labels(
@@ -63,6 +115,7 @@ def place_labels(
     segmentation: Any = None,
     edited: EditedPolicy = KEEP,
     before_change: Optional[Callable[[Any], None]] = None,
+    grid: Optional[np.ndarray] = None,
 ) -> Placement:
     """Put a label map into a segmentation, one segment a label value.
 
@@ -70,7 +123,7 @@ def place_labels(
 
     Args:
         path: Label map file.
-        volume: The volume it belongs to; its grid must be that of the file.
+        volume: The volume it belongs to.
         table: Names and colours of the values.
         model: Name of the model, for the tags.
         version: Its version, for the tags.
@@ -78,42 +131,196 @@ def place_labels(
         segmentation: Where to put the segments; None makes a new node.
         edited: What to do with segments edited since the earlier run.
         before_change: Called once, with the segmentation, before anything changes (Segment Editor's saveStateForUndo).
+        grid: Voxel to RAS matrix that the file must have; by default the volume's. The segments always go where the
+            volume is now.
 
     Raises:
-        WrongGrid: The label map is not on the volume's grid.
+        WrongGrid: The label map is not on that grid.
+        CannotProcess: It holds values that cannot be labels.
     """
-    raise NotImplementedError
+    labels = _read_labels(path, volume, affine(volume) if grid is None else grid)
+    created = segmentation is None
+    target = _new_segmentation(volume, scene) if created else segmentation
+    if before_change and not created:
+        before_change(target)
+    kept, replaced = _sort_earlier(target, model, edited)
+    labels = _without(labels, [_value_tag(target, segment_id) for segment_id in kept])
+    removed = tuple(_take_out(target, segment_id) for segment_id in replaced)
+    added = _import(labels, volume, table, target, before=kept[0] if kept else "")
+    for segment_id in added:
+        _tag(target, segment_id, model, version)
+    notes = _notes(labels, table, [_name(target, segment_id) for segment_id in kept])
+    return Placement(target, tuple(added), removed, created, tuple(notes))
 
 
 def is_edited(segmentation: Any, segment_id: str) -> bool:
     """Whether a model's segment was changed since it was placed."""
-    raise NotImplementedError
+    return get_tag(segment_of(segmentation, segment_id), FINGERPRINT_TAG) != _fingerprint(segmentation, segment_id)
 
 
-@dataclass(frozen=True)
-class LabelExport:
-    """A label map ready to be sent, with its voxel counts by value and remarks for the user."""
-
-    path: Path
-    voxels: Mapping[int, int]
-    warnings: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
+def segment_of(segmentation: Any, segment_id: str) -> Any:
+    """Return the segment with an ID."""
+    return segmentation.GetSegmentation().GetSegment(segment_id)
 
 
-def label_array(segmentation: Any, volume: Any, table: LabelTable) -> Tuple[np.ndarray, List[str], List[str]]:
-    """Return the label map (k, j, i) on the volume's grid, warnings and notes; see `export_labels`."""
-    raise NotImplementedError
+def segment_ids(segmentation: Any) -> List[str]:
+    """Return the IDs of all segments, in order."""
+    segments = segmentation.GetSegmentation()
+    return [segments.GetNthSegmentID(index) for index in range(segments.GetNumberOfSegments())]
 
 
-def export_labels(
-    segmentation: Any, volume: Any, table: LabelTable, path: Union[str, Path], scene: Scene
-) -> LabelExport:
-    """Write the segments that carry a label of `table` as a label map on the volume's grid.
+def get_tag(segment: Any, tag: str) -> str:
+    """Return the text of a segment's tag; empty when it has none."""
+    text = vtk.mutable("")
+    return str(text) if segment.GetTag(tag, text) else ""
 
-    A segment's label is its tag, or else its name. Others ("background" …) are left out with a note. Where segments
-    overlap the later one wins, with a warning; labels without voxels are warned about.
 
-    Raises:
-        NothingToSubmit: No segment carries a label of the table.
+def binary_image(segmentation: Any, segment_id: str, world: bool) -> Any:
+    """Return a segment's own label map (1 inside, uint8), in the world or in the segmentation's frame.
+
+    Segments may share one label map in the segmentation; the copy holds this segment alone.
     """
-    raise NotImplementedError
+    image = slicer.vtkOrientedImageData()
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.GetSegmentBinaryLabelmapRepresentation(segmentation, segment_id, image, world)
+    if segmentation.GetSegmentation().ContainsRepresentation(BINARY) and image.GetPointData().GetScalars():
+        inside = vtk_to_numpy(image.GetPointData().GetScalars()) == segment_of(segmentation, segment_id).GetLabelValue()
+        image.GetPointData().SetScalars(numpy_to_vtk(inside.astype(np.uint8), deep=True))
+    return image
+
+
+def oriented_array(image: Any) -> np.ndarray:
+    """Return a view (k, j, i) of an oriented image's voxels; empty when it has none."""
+    scalars = image.GetPointData().GetScalars()
+    size = image.GetDimensions()[::-1]
+    return np.zeros((0, 0, 0), np.uint8) if scalars is None or 0 in size else vtk_to_numpy(scalars).reshape(size)
+
+
+def _read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> np.ndarray:
+    """Return the label map's voxels (k, j, i) as integers after a look at its grid and its values."""
+    node = read_node(path, "vtkMRMLLabelMapVolumeNode")
+    size = dimensions(volume)
+    if dimensions(node) != size or not same_affine(affine(node), grid, size):
+        raise WrongGrid(
+            f"The result does not lie on the grid of '{volume.GetName()}'; it was not shown.",
+            "Run the model again; if it happens again, tell the administrator.",
+        )
+    found = voxels(node)
+    labels = found.astype(np.int32)
+    if not np.array_equal(labels, found) or labels.min() < 0 or labels.max() > MAX_VALUE:
+        raise CannotProcess("The result has values that are not labels.", "Tell the administrator.")
+    return labels
+
+
+def _new_segmentation(volume: Any, scene: Scene) -> Any:
+    node = scene.add("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    return node
+
+
+def _sort_earlier(segmentation: Any, model: str, edited: EditedPolicy) -> Tuple[List[str], List[str]]:
+    """Return the IDs of the model's earlier segments: those to keep because they were edited, and those to replace."""
+    earlier = [i for i in segment_ids(segmentation) if get_tag(segment_of(segmentation, i), MODEL_TAG) == model]
+    changed = [segment_id for segment_id in earlier if is_edited(segmentation, segment_id)]
+    if not changed:
+        return [], earlier
+    names = [_name(segmentation, segment_id) for segment_id in changed]
+    policy = edited(names) if callable(edited) else edited
+    if policy == REPLACE:
+        return [], earlier
+    return changed, [segment_id for segment_id in earlier if segment_id not in changed]
+
+
+def _without(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    return np.where(np.isin(labels, values), 0, labels)
+
+
+def _take_out(segmentation: Any, segment_id: str) -> Removed:
+    """Remove a segment; the copy holds its voxels alone, not those that share its label map."""
+    segment = segment_of(segmentation, segment_id)
+    copy = slicer.vtkSegment()
+    copy.DeepCopyMetadata(segment)
+    copy.AddRepresentation(BINARY, binary_image(segmentation, segment_id, world=False))
+    copy.SetLabelValue(1)
+    segmentation.GetSegmentation().RemoveSegment(segment_id)
+    return Removed(segment_id, copy)
+
+
+def _import(labels: np.ndarray, volume: Any, table: LabelTable, segmentation: Any, before: str) -> List[str]:
+    """Import a label map through a colour table; return the IDs of the new segments."""
+    present = [int(value) for value in np.unique(labels) if value]
+    if not present:
+        return []
+    scratch = slicer.vtkMRMLScene()
+    node = scratch.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    node.SetIJKToRASMatrix(to_matrix(affine(volume)))
+    node.SetAndObserveImageData(image_from_array(labels.astype(np.uint8 if max(present) < 256 else np.int32)))
+    display = scratch.AddNewNodeByClass("vtkMRMLLabelMapVolumeDisplayNode", "display")
+    display.SetAndObserveColorNodeID(_color_node(scratch, table, present).GetID())
+    node.SetAndObserveDisplayNodeID(display.GetID())
+    earlier = set(segment_ids(segmentation))
+    slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(node, segmentation, before)
+    return [segment_id for segment_id in segment_ids(segmentation) if segment_id not in earlier]
+
+
+def _color_node(scratch: Any, table: LabelTable, values: Sequence[int]) -> Any:
+    node = scratch.AddNewNodeByClass("vtkMRMLColorTableNode", "labels")
+    node.SetTypeToUser()
+    node.SetNumberOfColors(max(values) + 1)
+    for value in values:
+        node.SetColor(value, table.name_of(value), *table.color_of(value), 1.0)
+    return node
+
+
+def _tag(segmentation: Any, segment_id: str, model: str, version: str) -> None:
+    segment = segment_of(segmentation, segment_id)
+    segment.SetTag(MODEL_TAG, model)
+    segment.SetTag(VERSION_TAG, version)
+    segment.SetTag(VALUE_TAG, str(segment.GetLabelValue()))
+    segment.SetTag(FINGERPRINT_TAG, _fingerprint(segmentation, segment_id))
+
+
+def _value_tag(segmentation: Any, segment_id: str) -> int:
+    return int(get_tag(segment_of(segmentation, segment_id), VALUE_TAG) or 0)
+
+
+def _name(segmentation: Any, segment_id: str) -> str:
+    return segment_of(segmentation, segment_id).GetName()
+
+
+def _notes(labels: np.ndarray, table: LabelTable, kept: Sequence[str]) -> List[str]:
+    present = {int(value) for value in np.unique(labels) if value}
+    notes = [f"Your corrected '{name}' was kept; the new result for it was not used." for name in kept]
+    absent = [n for n, value in table.values.items() if value not in present and n not in kept]
+    notes += [f"The model found no '{name}'." for name in absent]
+    strange = sorted(present - set(table.values.values()))
+    notes += [f"The model's description has no name for label {value}." for value in strange]
+    return notes
+
+
+def _fingerprint(segmentation: Any, segment_id: str) -> str:
+    """Return a digest of a segment's voxels and their place; the same however its label map is padded or shared."""
+    image = binary_image(segmentation, segment_id, world=False)
+    mask = oriented_array(image) > 0
+    if not mask.any():
+        return "empty"
+    low, high = _bounds(mask)
+    inside = mask[tuple(slice(low[axis], high[axis] + 1) for axis in range(3))]
+    digest = hashlib.sha256(np.packbits(inside).tobytes())
+    digest.update(f"{inside.shape} {_place(image, low)}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _bounds(mask: np.ndarray) -> Tuple[List[int], List[int]]:
+    """Return the first and the last index with anything inside, along each axis."""
+    used = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return [int(u[0]) for u in used], [int(u[-1]) for u in used]
+
+
+def _place(image: Any, low: Sequence[int]) -> List[int]:
+    """Return the place of a voxel (k, j, i from the extent's start) in tenths of a millimetre."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    start = image.GetExtent()[::2]
+    index = [start[axis] + low[2 - axis] for axis in range(3)] + [1]
+    return [round(10 * float(value)) for value in (to_array(matrix) @ index)[:3]]

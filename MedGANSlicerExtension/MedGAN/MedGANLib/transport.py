@@ -201,11 +201,13 @@ class Transport:
         return self._context is None and bool(select.select([connection.sock], [], [], 0)[0])
 
     def _translate(self, error: Exception) -> MedGANError:
-        if isinstance(error, http.client.RemoteDisconnected) or isinstance(error, OSError):
+        if isinstance(error, OSError):
             return translate(error, self.address)
         if isinstance(error, (http.client.BadStatusLine, http.client.UnknownProtocol, http.client.LineTooLong)):
             other = "http" if self.address.secure else "https"
-            hint = f"Check the port; if the server uses {other}, enter {other}://{self.address.host}:{self.address.port}."
+            hint = (
+                f"Check the port; if the server uses {other}, enter {other}://{self.address.host}:{self.address.port}."
+            )
             return NotAMedGANServer("Something answered, but it does not speak HTTP.", hint, code="not_http")
         return Disconnected("The server's answer broke off.", "Try again.")
 

@@ -1,0 +1,168 @@
+"""From corrected segments to the label map that is submitted. Main thread only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import slicer
+
+from .errors import NothingToSubmit
+from .segments import (
+    MODEL_TAG,
+    VALUE_TAG,
+    LabelTable,
+    binary_image,
+    get_tag,
+    oriented_array,
+    segment_ids,
+    segment_of,
+)
+from .volumes import affine, dimensions, image_from_array, to_matrix, write_node
+
+
+@dataclass(frozen=True)
+class LabelExport:
+    """A label map ready to be sent, with its voxel counts by value and remarks for the user."""
+
+    path: Path
+    voxels: Mapping[int, int]
+    warnings: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
+
+
+@dataclass
+class LabelMap:
+    """A label map (k, j, i) on a volume's grid, with warnings (look again) and notes (for information)."""
+
+    array: np.ndarray
+    warnings: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
+
+
+def export_labels(
+    segmentation: Any,
+    volume: Any,
+    table: LabelTable,
+    path: Union[str, Path],
+    grid: Optional[np.ndarray] = None,
+) -> LabelExport:
+    """Write the segments that carry a label of `table` as a label map on the volume's grid.
+
+    Args:
+        segmentation: The segmentation node.
+        volume: The volume whose grid the label map gets.
+        table: Names and values of the labels.
+        path: File to write.
+        grid: Voxel to RAS matrix to write; by default where the volume is now.
+
+    Raises:
+        NothingToSubmit: No voxel of the volume carries a label of the table.
+    """
+    labels = label_map(segmentation, volume, table)
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    node.SetIJKToRASMatrix(to_matrix(affine(volume) if grid is None else grid))
+    node.SetAndObserveImageData(image_from_array(labels.array))
+    write_node(node, path, compress=True)
+    counts = np.stack(np.unique(labels.array[labels.array > 0], return_counts=True), axis=1)
+    return LabelExport(Path(path), dict(counts.tolist()), tuple(labels.warnings), tuple(labels.notes))
+
+
+def label_map(segmentation: Any, volume: Any, table: LabelTable) -> LabelMap:
+    """Return the label map of the segments that carry a label of `table`.
+
+    A segment's label is the one that it is named after, or else the one that the model gave it. Others
+    ("background" …) are left out with a note. Where segments overlap the later one wins, with a warning; labels
+    without voxels are warned about.
+
+    Raises:
+        NothingToSubmit: No voxel of the volume carries a label of the table.
+    """
+    largest = max(table.values.values(), default=0)
+    result = LabelMap(np.zeros(dimensions(volume)[::-1], np.uint8 if largest < 256 else np.uint16))
+    chosen = _choose(segmentation, table, result)
+    for segment_id, value in chosen:
+        _paint(result, _mask(segmentation, segment_id, volume), value, table)
+    if not result.array.any():
+        raise _nothing(table)
+    absent = [name for name, value in table.values.items() if not (result.array == value).any()]
+    result.warnings += [f"'{name}' has no voxels; it will be learned as absent." for name in absent]
+    return result
+
+
+def _choose(segmentation: Any, table: LabelTable, result: LabelMap) -> List[Tuple[str, int]]:
+    """Return (ID, label value) of the segments that are submitted, in order; the rest is noted."""
+    chosen: List[Tuple[str, int]] = []
+    ignored = []
+    for segment_id in segment_ids(segmentation) if segmentation else ():
+        segment = segment_of(segmentation, segment_id)
+        value = _value_of(segment, table, result)
+        if value is None:
+            ignored.append(f"'{segment.GetName()}'")
+        else:
+            chosen.append((segment_id, value))
+    if ignored:
+        result.notes.append(f"Not submitted, because the model has no such label: {', '.join(ignored)}.")
+    result.notes += _joined(chosen, table)
+    return chosen
+
+
+def _joined(chosen: Sequence[Tuple[str, int]], table: LabelTable) -> List[str]:
+    counts: Dict[int, int] = {}
+    for _, value in chosen:
+        counts[value] = counts.get(value, 0) + 1
+    return [f"{n} segments are '{table.name_of(value)}'; they were joined." for value, n in counts.items() if n > 1]
+
+
+def _value_of(segment: Any, table: LabelTable, result: LabelMap) -> Optional[int]:
+    """Return a segment's label value. Its name, which the clinician sees, goes before the model's tag."""
+    named = table.value_named(segment.GetName())
+    tagged = _tagged_value(segment, table)
+    if named is not None and tagged is not None and named != tagged:
+        result.warnings.append(
+            f"A segment was renamed from '{table.name_of(tagged)}' to '{table.name_of(named)}'; the new name counts."
+        )
+    return tagged if named is None else named
+
+
+def _tagged_value(segment: Any, table: LabelTable) -> Optional[int]:
+    text = get_tag(segment, VALUE_TAG)
+    if not text or get_tag(segment, MODEL_TAG) != table.model:
+        return None
+    return int(text) if int(text) in table.values.values() else None
+
+
+def _mask(segmentation: Any, segment_id: str, volume: Any) -> np.ndarray:
+    """Return where a segment is, (k, j, i) on the volume's grid, with all parent transforms applied."""
+    resampled = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        binary_image(segmentation, segment_id, world=True), _reference(volume), resampled
+    )
+    return oriented_array(resampled) > 0
+
+
+def _reference(volume: Any) -> Any:
+    reference = slicer.vtkOrientedImageData()
+    reference.SetDimensions(dimensions(volume))
+    reference.SetImageToWorldMatrix(to_matrix(affine(volume)))
+    return reference
+
+
+def _paint(result: LabelMap, mask: np.ndarray, value: int, table: LabelTable) -> None:
+    if mask.shape != result.array.shape:
+        return  # the segment has no voxels
+    hidden = result.array[mask & (result.array != value)]
+    for other in np.unique(hidden[hidden > 0]):
+        count = int((hidden == other).sum())
+        names = f"'{table.name_of(value)}' and '{table.name_of(int(other))}'"
+        result.warnings.append(f"{names} overlap in {count} voxels; '{table.name_of(value)}' was used there.")
+    result.array[mask] = value
+
+
+def _nothing(table: LabelTable) -> NothingToSubmit:
+    names = ", ".join(f"'{name}'" for name in table.values)
+    return NothingToSubmit(
+        "No segment with one of the model's labels lies in the volume.", f"Name your segments {names}."
+    )

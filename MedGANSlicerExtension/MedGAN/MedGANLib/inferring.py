@@ -1,0 +1,142 @@
+"""Running models on studies, and undoing it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, Optional
+
+import numpy as np
+
+from .downloads import unpacked
+from .errors import SceneProblem
+from .jobs import Job, Work
+from .markups import points_option, roi_option
+from .records import InferResult, ModelInfo
+from .runs import BeforeChange, Run, Stage, show_result
+from .segments import KEEP, EditedPolicy
+from .state import RunOutcome
+from .studying import Studying, then_remove
+from .volumes import affine, check_sendable, known_id, server_affine
+
+
+class Inferring(Studying):
+    """Sends what a model needs, shows what it gives, and remembers how to undo it."""
+
+    def __init__(self, *args: Any, edited: EditedPolicy = KEEP, before_change: BeforeChange = None) -> None:
+        super().__init__(*args)
+        self.edited = edited
+        self._before_change = before_change
+        self._runs: List[Run] = []
+
+    def run_model(
+        self,
+        model: str,
+        volume: Any = None,
+        options: Optional[Mapping[str, Any]] = None,
+        *,
+        points: Any = None,
+        roi: Any = None,
+        segmentation: Any = None,
+    ) -> Job:
+        """Run a model on the active study, or on `volume`; segments and images appear in place. Result: `RunOutcome`.
+
+        A study that came from the server is not sent again; any other volume is sent after consent.
+
+        Args:
+            model: The model's name.
+            volume: A volume node; by default the active study's.
+            options: Options by the model's schema.
+            points: A markups fiducial node, for the option marked `points`.
+            roi: A markups ROI node, for the option marked `roi`.
+            segmentation: Where segments go; by default the study's own segmentation, made when needed.
+        """
+        begun = time.monotonic()
+        context: Dict[str, Any] = {}
+
+        def prepare() -> Work:
+            description, stage = self._model(model), self._stage(volume, segmentation)
+            context.update(model=description, stage=stage)
+            asked = {**(options or {}), **self._placed(description, stage, points, roi)}
+            return self._inference(description, stage.volume, asked)
+
+        def finish(result: InferResult) -> RunOutcome:
+            job.token.raise_if_cancelled()
+            return self._show(result, context["model"], context["stage"], time.monotonic() - begun)
+
+        job = self._start("Running the model", prepare, finish)
+        return job
+
+    def undo_last(self) -> bool:
+        """Undo the last run in one step; return False when there is none. Earlier runs can be undone in turn."""
+        if not self._runs:
+            return False
+        lost = self._runs.pop().undo(self._scene, self._before_change)
+        details = [f"Your corrections of '{name}' went with it." for name in lost]
+        self._update(can_undo=bool(self._runs), last_result=None)
+        self._say("warning" if lost else "info", "The last run was undone.", details=details)
+        return True
+
+    def _stage(self, volume: Any, segmentation: Any) -> Stage:
+        target = volume or self._volume()
+        check_sendable(target)
+        grid = server_affine(target, self._server().address)
+        place = segmentation or self._segmentation(target)
+        return Stage(self._scene, target, place, grid, self.edited, self._before_change)
+
+    def _placed(self, model: ModelInfo, stage: Stage, points: Any, roi: Any) -> Dict[str, Any]:
+        """Return the options that are drawn in the scene, in the coordinates of the image at the server."""
+        moved = not np.array_equal(stage.grid, affine(stage.volume))
+        to_server = stage.grid @ np.linalg.inv(affine(stage.volume)) if moved else None
+        placed: Dict[str, Any] = {}
+        for name in model.options_with_widget("points") if points else ():
+            placed[name] = points_option(points, to_server)
+        for name in model.options_with_widget("roi") if roi else ():
+            placed[name] = roi_option(roi, to_server)
+        return {name: value for name, value in placed.items() if value}
+
+    def _inference(self, model: ModelInfo, volume: Any, options: Mapping[str, Any]) -> Work:
+        client = self._server()
+        image_id = known_id(volume, client.address)
+        file = None if image_id else self._outgoing(volume, stored=False)
+        extension = ".zip" if model.output == "both" else None
+
+        def work(job: Job) -> InferResult:
+            result = client.infer(
+                model.name,
+                self.folder,
+                image_id=image_id,
+                file=file,
+                options=options,
+                result_extension=extension,
+                progress=job.report,
+                cancel=job.token,
+            )
+            parts = tuple(replace(part, path=unpacked(part.path, self.folder)) for part in result.parts)
+            return replace(result, parts=parts)
+
+        return then_remove(file, work)
+
+    def _show(self, result: InferResult, model: ModelInfo, stage: Stage, seconds: float) -> RunOutcome:
+        try:
+            if stage.volume.GetScene() is not self._scene.mrml:
+                raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
+            outcome, run = show_result(result, model, stage)
+        finally:
+            for part in result.parts:
+                part.path.unlink()
+        self._runs.append(run)
+        self._remember(stage.volume, outcome)
+        self._update(can_undo=True, last_result=outcome)
+        count = len(outcome.segment_ids) + len(outcome.volume_ids)
+        what = "1 result" if count == 1 else f"{count} results"
+        kind = "warning" if outcome.warnings else "success"
+        self._say(kind, f"{model.title}: {what} in {seconds:.1f} s.", details=outcome.warnings)
+        return outcome
+
+    def _remember(self, volume: Any, outcome: RunOutcome) -> None:
+        """Keep volume and segmentation together; runs on the active study show in `state.study`."""
+        if outcome.segmentation_id:
+            self._segmentations[volume.GetID()] = outcome.segmentation_id
+        if self.state.study is None or self.state.study.volume_id == volume.GetID():
+            self._activate(volume)

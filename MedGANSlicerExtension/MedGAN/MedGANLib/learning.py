@@ -1,0 +1,148 @@
+"""Learning from corrections: submitting labels, and training on them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from .client import MedGANClient
+from .errors import Conflict, SceneProblem, TimedOut
+from .exports import LabelExport, export_labels
+from .inferring import Inferring
+from .jobs import Job, Work
+from .records import ModelInfo, SubmitReceipt, TrainingStatus
+from .runs import label_table
+from .studying import then_remove
+from .volumes import known_id, server_affine
+
+TRAINING_POLL_SECONDS = 1.0
+OVER = {
+    "promoted": ("success", "Training is over: the new version serves."),
+    "refused": ("warning", "Training is over: the new version was not better and was refused."),
+    "cancelled": ("info", "Training was stopped; the serving version stays."),
+    "failed": ("error", "Training failed; the serving version stays."),
+    "done": ("success", "Training is over."),
+}
+"""Kind and text of the message about a training run that has ended."""
+
+
+class Learning(Inferring):
+    """Submits corrected labels and follows the training run."""
+
+    _poll: Optional[Job] = None
+
+    def submit(self, model: str, segmentation: Any = None, volume: Any = None) -> Job:
+        """Send the corrected segments as the study's final label. Result: `SubmitReceipt`.
+
+        A volume that the server does not know is added to its studies first, after consent.
+        """
+        context: Dict[str, Any] = {}
+
+        def prepare() -> Work:
+            target = volume or self._volume()
+            export = self._export(self._model(model), segmentation or self._segmentation(target), target)
+            context.update(volume=target, export=export)
+            return then_remove(export.path, self._submission(model, target, export.path))
+
+        def finish(receipt: SubmitReceipt) -> SubmitReceipt:
+            self._now_known(context["volume"], receipt.image)
+            self._say(*_submitted(receipt, context["export"]))
+            return receipt
+
+        return self._start("Submitting the label", prepare, finish)
+
+    def start_training(self, model: str, settings: Optional[Mapping[str, Any]] = None) -> Job:
+        """Start training on the submitted studies; then `poll_training`. Result: `TrainingStatus`."""
+
+        def prepare() -> Work:
+            client = self._server()
+            return lambda job: client.train_start(model, settings, job.token)
+
+        def finish(status: TrainingStatus) -> TrainingStatus:
+            self._update(training=status)
+            self._say("info", "Training has started.")
+            return status
+
+        return self._start("Starting the training", prepare, finish)
+
+    def poll_training(self) -> Optional[Job]:
+        """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
+        if self._client is None or (self._poll and not self._poll.finished):
+            return None
+        client = self._client
+        self._poll = self._beside(
+            "Asking about the training", lambda job: client.train_status(job.token), self._trained
+        )
+        return self._poll
+
+    def stop_training(self) -> Job:
+        """Stop the training run; the serving version stays. Result: `TrainingStatus`."""
+
+        def work(job: Job) -> TrainingStatus:
+            client = self._server()
+            client.train_stop(job.token)
+            return client.train_status(job.token)
+
+        return self._beside("Stopping the training", work, self._trained)
+
+    def wait_for_training(self, timeout: float = 3600.0) -> TrainingStatus:
+        """Poll until the training run is over; return its last status. For scripts, not for widgets.
+
+        Raises:
+            TimedOut: It still runs after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            job = self.poll_training()
+            if job and not self.wait(job, timeout).running:
+                return self.state.training
+            time.sleep(TRAINING_POLL_SECONDS)
+        raise TimedOut(f"Training still runs after {timeout:g} seconds.", "Wait longer, or stop it.")
+
+    def _export(self, model: ModelInfo, segmentation: Any, volume: Any) -> LabelExport:
+        if segmentation is None:
+            raise SceneProblem("There is no segmentation to submit.", "Run a model, or choose a segmentation.")
+        grid = server_affine(volume, self._server().address)
+        path = self.folder / f"{secrets.token_hex(8)}.nrrd"
+        return export_labels(segmentation, volume, label_table(model), path, grid)
+
+    def _submission(self, model: str, volume: Any, label: Path) -> Work:
+        client = self._server()
+        image_id = known_id(volume, client.address)
+        if image_id:
+            return lambda job: client.submit_label(image_id, label, model=model, progress=job.report, cancel=job.token)
+        file, name = self._outgoing(volume, stored=True), self._upload_id(volume)
+
+        def work(job: Job) -> SubmitReceipt:
+            _upload_once(client, file, name, job)
+            return client.submit_label(name, label, model=model, progress=job.report, cancel=job.token)
+
+        return then_remove(file, work)
+
+    def _trained(self, status: TrainingStatus) -> TrainingStatus:
+        was_running = self.state.training.running
+        self._update(training=status)
+        if was_running and not status.running:
+            kind, text = OVER.get(status.state, ("info", "Training is over."))
+            reason = status.verdict.reason if status.verdict else status.error
+            self._say(kind, text, reason)
+            self._refresh()
+            if status.model in self.state.versions:
+                self.versions(status.model)
+        return status
+
+
+def _upload_once(client: MedGANClient, file: Path, image_id: str, job: Job) -> None:
+    """Upload under a random id; that it is taken means that an earlier try had come through."""
+    try:
+        client.upload_image(file, image_id, job.report, job.token)
+    except Conflict:
+        job.report(-1.0, "Sending the label")
+
+
+def _submitted(receipt: SubmitReceipt, export: LabelExport) -> Tuple[str, str, str, Tuple[str, ...]]:
+    count = sum(export.voxels.values())
+    text = f"Submitted: {count:,} voxels" + (", in place of the earlier label." if receipt.replaced else ".")
+    return "warning" if export.warnings else "success", text, "", (*export.warnings, *export.notes)

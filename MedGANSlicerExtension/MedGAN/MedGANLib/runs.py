@@ -1,0 +1,137 @@
+"""What a run of a model puts into the scene, and how it is taken out again in one step. Main thread only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, List, Optional, Tuple
+
+import numpy as np
+
+from .errors import MedGANError
+from .records import InferResult, ModelInfo, ResultPart
+from .scene import Scene
+from .segments import EditedPolicy, LabelTable, Placement, is_edited, place_labels, segment_of
+from .state import RunOutcome
+from .volumes import add_result
+
+BeforeChange = Optional[Callable[[Any], None]]
+
+
+@dataclass
+class Run:
+    """One run's traces in the scene."""
+
+    volume: Any
+    placements: List[Placement] = field(default_factory=list)
+    volumes: List[Any] = field(default_factory=list)
+
+    def undo(self, scene: Scene, before_change: BeforeChange = None) -> Tuple[str, ...]:
+        """Take the run out of the scene; return the names of segments whose corrections went with it."""
+        lost: List[str] = []
+        for placement in reversed(self.placements):
+            if placement.segmentation.GetScene() is not scene.mrml:
+                continue
+            lost += _edited_names(placement)
+            if before_change:
+                before_change(placement.segmentation)
+            placement.undo(scene)
+        for volume in self.volumes:
+            scene.remove(volume)
+        return tuple(lost)
+
+
+@dataclass
+class Stage:
+    """Where a result goes.
+
+    Attributes:
+        scene: The scene.
+        volume: The volume that the model ran on.
+        segmentation: Where segments go; None makes a new node.
+        grid: Voxel to RAS matrix of the volume as the server has it.
+        edited, before_change: See `place_labels`.
+    """
+
+    scene: Scene
+    volume: Any
+    segmentation: Any
+    grid: np.ndarray
+    edited: EditedPolicy
+    before_change: BeforeChange = None
+
+
+def show_result(result: InferResult, model: ModelInfo, stage: Stage) -> Tuple[RunOutcome, Run]:
+    """Put all parts of a result into the scene, or none of them.
+
+    Raises:
+        MedGANError: A part cannot be shown; the scene is as before.
+    """
+    run = Run(stage.volume)
+    try:
+        for part in result.parts:
+            _show_part(part, result, model, stage, run)
+    except MedGANError:
+        run.undo(stage.scene)
+        raise
+    return _outcome(result, run), run
+
+
+def label_table(model: ModelInfo, part: Optional[ResultPart] = None) -> LabelTable:
+    """Return the colour table of a model; what the result itself says goes before the model's description."""
+    labels = {name: value for name, value in (part.labels if part else {}).items() if value}
+    colors = {**model.colors, **(part.colors if part else {})}
+    return LabelTable(labels or model.labels, colors, model.name)
+
+
+def _show_part(part: ResultPart, result: InferResult, model: ModelInfo, stage: Stage, run: Run) -> None:
+    if _is_labels(part, result, model):
+        run.placements.append(_place(part, result, model, stage, run))
+        return
+    name = f"{stage.volume.GetName()} {part.name}"
+    volume = add_result(part.path, name, model.name, result.version, stage.scene)
+    run.volumes.append(volume)
+
+
+def _is_labels(part: ResultPart, result: InferResult, model: ModelInfo) -> bool:
+    """Whether a part is a label map; a stock server does not say it of a single file, so the model does."""
+    return model.output == "labelmap" if len(result.parts) == 1 else part.kind == "labelmap"
+
+
+def _place(part: ResultPart, result: InferResult, model: ModelInfo, stage: Stage, run: Run) -> Placement:
+    """Place one label map; Segment Editor's state is saved once for a run, however many parts it has."""
+    hook = None if run.placements else stage.before_change
+    placement = place_labels(
+        part.path,
+        stage.volume,
+        label_table(model, part),
+        model.name,
+        result.version,
+        stage.scene,
+        stage.segmentation,
+        stage.edited,
+        hook,
+        stage.grid,
+    )
+    stage.segmentation = placement.segmentation
+    return placement
+
+
+def _outcome(result: InferResult, run: Run) -> RunOutcome:
+    notes = tuple(note for placement in run.placements for note in placement.notes)
+    outcome = RunOutcome(
+        model=result.model,
+        version=result.version,
+        volume_ids=tuple(volume.GetID() for volume in run.volumes),
+        warnings=(*result.warnings, *notes),
+        latencies=result.latencies,
+    )
+    if not run.placements:
+        return outcome
+    added = tuple(segment_id for placement in run.placements for segment_id in placement.added)
+    return replace(outcome, segmentation_id=run.placements[0].segmentation.GetID(), segment_ids=added)
+
+
+def _edited_names(placement: Placement) -> List[str]:
+    present = [i for i in placement.added if segment_of(placement.segmentation, i) is not None]
+    edited = [i for i in present if is_edited(placement.segmentation, i)]
+    return [segment_of(placement.segmentation, i).GetName() for i in edited]

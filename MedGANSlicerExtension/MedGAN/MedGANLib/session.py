@@ -1,0 +1,106 @@
+"""The part of a workflow that does not know medicine: jobs, the state, and the messages about both."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .errors import Busy, Cancelled, MedGANError
+from .jobs import Job, JobQueue, Work
+from .signals import Signal
+from .state import Message, State
+
+
+class Session:
+    """Starts jobs one at a time, keeps `state` true, and says how they ended.
+
+    Attributes:
+        state: See `State`.
+        changed: Signal, emitted with the state after every change.
+        folder: Private folder for files in transit.
+    """
+
+    def __init__(self, jobs: Optional[JobQueue] = None, work_dir: Optional[str] = None) -> None:
+        self.state = State()
+        self.changed = Signal()
+        self._jobs = jobs or JobQueue()
+        self._own_folder = work_dir is None
+        self.folder = Path(work_dir or tempfile.mkdtemp(prefix="medgan-"))
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def pump(self) -> None:
+        """Deliver what the workers have finished; call it from a timer."""
+        self._jobs.pump()
+
+    def wait(self, job: Job, timeout: float = 600.0) -> Any:
+        """Pump until `job` is finished; return its result or raise its error. For scripts, not for widgets."""
+        return self._jobs.wait(job, timeout)
+
+    def cancel(self) -> None:
+        """Cancel the job in `state.job`, here and at the server."""
+        if self.state.job:
+            self.state.job.cancel()
+
+    def close(self) -> None:
+        """Cancel everything, stop the workers and remove the files in transit."""
+        self._jobs.close()
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _update(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.state, name, value)
+        self.changed.emit(self.state)
+
+    def _say(self, kind: str, text: str, hint: str = "", details: Any = ()) -> None:
+        self._update(message=Message(kind, text, hint, tuple(details)))
+
+    def _start(self, title: str, prepare: Callable[[], Work], finish: Callable[[Any], Any]) -> Job:
+        """Run a job that the user waits for; only one at a time.
+
+        Args:
+            title: What it does, for the status line.
+            prepare: Called at once; looks at the scene and returns the work for the worker.
+            finish: Called on the main thread with what the work returned; returns the job's result.
+        """
+        if self.state.job:
+            busy = Busy(f"'{self.state.job.title}' is still going on.", "Wait for it, or cancel it.")
+            return self._refuse(busy, title)
+        try:
+            work = prepare()
+        except MedGANError as error:
+            return self._refuse(error, title)
+        job = self._jobs.submit(work, self._ended, self._failed, self._progressed, title, finish)
+        self._update(job=job)
+        return job
+
+    def _refuse(self, error: MedGANError, title: str) -> Job:
+        """Return a job that fails with `error`; what is going on is not disturbed."""
+
+        def fail(job: Job) -> Any:
+            raise error
+
+        return self._jobs.submit(fail, on_error=self._tell, title=title)
+
+    def _beside(self, title: str, work: Work, finish: Callable[[Any], Any]) -> Job:
+        """Run a job beside what the user waits for."""
+        return self._jobs.submit(work, on_error=self._tell, title=title, finish=finish)
+
+    def _ended(self, result: Any) -> None:
+        self._update(job=None)
+
+    def _failed(self, error: MedGANError) -> None:
+        self.state.job = None
+        self._tell(error)
+
+    def _progressed(self, fraction: float, phase: str) -> None:
+        self.changed.emit(self.state)
+
+    def _tell(self, error: MedGANError) -> None:
+        if isinstance(error, Cancelled):
+            self._say("info", "Cancelled.")
+            return
+        reference = f" (reference {error.id})" if error.id else ""
+        self._say("error", error.message + reference, error.hint)

@@ -1,0 +1,100 @@
+"""What the interface shows: plain records, without any behaviour of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Optional, Tuple
+
+from .jobs import Job
+from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the status area; `kind` is `info`, `success`, `warning` or `error`."""
+
+    kind: str
+    text: str
+    hint: str = ""
+    details: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConsentRequest:
+    """What is about to leave this computer, for the consent dialog.
+
+    Attributes:
+        server: The address that the answer is remembered for.
+        volume_name: Name of the volume here; it is not sent.
+        megabytes: Size of what is sent.
+        sent: What is sent and what becomes of it, in sentences ready to be shown.
+        not_sent: What is not sent, likewise.
+        stored: Whether the server keeps the volume as a study; asked apart from a mere run.
+    """
+
+    server: str
+    volume_name: str
+    megabytes: float
+    sent: str
+    not_sent: str
+    stored: bool = False
+
+
+Consent = Callable[[ConsentRequest], bool]
+"""Asks the user; True allows uploads to that server for the rest of the session."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The volume at work: its node, the server's id (empty until it is known there), and the segmentation beside it."""
+
+    volume_id: str
+    name: str
+    image_id: str = ""
+    segmentation_id: str = ""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left in the scene: IDs of segmentation, new segments and new volumes; its warnings and times (s)."""
+
+    model: str
+    version: str
+    segmentation_id: str = ""
+    segment_ids: Tuple[str, ...] = ()
+    volume_ids: Tuple[str, ...] = ()
+    warnings: Tuple[str, ...] = ()
+    latencies: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """All that a widget draws. Do not change it from outside; connect to `Workflow.changed`.
+
+    Attributes:
+        connected: Whether the last test of the connection succeeded.
+        address: The server's address.
+        report: The outcome of that test.
+        server: What the server is.
+        models: What it offers.
+        job: The job that the user waits for (title, phase, progress, cancel); None when idle.
+        study: The active study.
+        training: The server's last training run, as far as asked for.
+        versions: Model name -> its versions, as far as asked for.
+        can_undo: Whether `Workflow.undo_last` has something to undo.
+        message: The latest news.
+        last_result: What the last run left in the scene.
+    """
+
+    connected: bool = False
+    address: str = ""
+    report: Optional[ConnectionReport] = None
+    server: Optional[ServerInfo] = None
+    models: Tuple[ModelInfo, ...] = ()
+    job: Optional[Job] = None
+    study: Optional[Study] = None
+    training: TrainingStatus = field(default_factory=lambda: TrainingStatus(state="none"))
+    versions: Mapping[str, VersionList] = field(default_factory=dict)
+    can_undo: bool = False
+    message: Message = Message("info", "Not connected.")
+    last_result: Optional[RunOutcome] = None

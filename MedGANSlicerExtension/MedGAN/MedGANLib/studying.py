@@ -1,0 +1,158 @@
+"""The studies of a workflow: from the server into the scene, and, with consent, from the scene to the server."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from .client import MedGANClient
+from .connecting import Connecting
+from .consents import ConsentBook, check_size
+from .downloads import unpacked
+from .errors import SceneProblem
+from .jobs import Job, JobQueue, Work
+from .records import Sample
+from .scene import Scene
+from .state import Consent, Study
+from .volumes import check_sendable, is_synthetic, known_id, load_volume, mark_known, save_volume, scalar_volumes
+
+
+class Studying(Connecting):
+    """Knows which volume is at work, which segmentation belongs to it, and whether the server has it."""
+
+    def __init__(
+        self,
+        client: Optional[MedGANClient] = None,
+        jobs: Optional[JobQueue] = None,
+        scene: Optional[Scene] = None,
+        consent: Optional[Consent] = None,
+        work_dir: Optional[str] = None,
+    ) -> None:
+        super().__init__(client, jobs, work_dir)
+        self.consents = ConsentBook(consent)
+        self._scene = scene or Scene()
+        self._segmentations: Dict[str, str] = {}
+        self._upload_ids: Dict[str, str] = {}
+
+    def next_sample(self, strategy: str = "") -> Job:
+        """Fetch the study that the server wants labelled and load it beside what is open. Result: the volume node."""
+
+        def prepare() -> Work:
+            client = self._server()
+
+            def work(job: Job) -> Tuple[Sample, Path]:
+                job.report(-1.0, "Asking for the next study")
+                sample = client.next_sample(strategy or self._strategy(), job.token)
+                return sample, unpacked(client.download_image(sample, job.report, job.token), self.folder)
+
+            return work
+
+        return self._start("Fetching the next study", prepare, self._open_sample)
+
+    def use_volume(self, volume: Any) -> Job:
+        """Make a volume of the scene the active study. Nothing is sent. Result: the `Study`."""
+
+        def finish(nothing: Any) -> Study:
+            notes = [*check_sendable(volume), *_synthetic_notes(volume)]
+            study = self._activate(volume)
+            self._say("warning" if notes else "info", f"Working on '{study.name}'.", details=notes)
+            return study
+
+        return self._beside("Choosing the volume", lambda job: None, finish)
+
+    def upload_study(self, image_id: str = "") -> Job:
+        """Add the active volume to the server's studies, after consent, so that it can be submitted and trained on.
+
+        Args:
+            image_id: Name at the server; by default a random one (never the volume's name).
+
+        Result: the id.
+        """
+
+        def prepare() -> Work:
+            client, volume = self._server(), self._volume()
+            file = self._outgoing(volume, stored=True)
+            name = image_id or self._upload_id(volume)
+            return then_remove(file, lambda job: (volume, client.upload_image(file, name, job.report, job.token)))
+
+        def finish(sent: Tuple[Any, str]) -> str:
+            self._now_known(*sent)
+            self._say("success", "The volume is one of the server's studies now.")
+            return sent[1]
+
+        return self._start("Sending the volume", prepare, finish)
+
+    def _volume(self) -> Any:
+        volume = self._scene.node(self.state.study.volume_id) if self.state.study else None
+        if volume is None:
+            raise SceneProblem("No volume is chosen.", "Choose a volume, or take the server's next study.")
+        return volume
+
+    def _open_sample(self, fetched: Tuple[Sample, Path]) -> Any:
+        sample, path = fetched
+        address = self._server().address
+        open_ones = [v for v in scalar_volumes(self._scene) if known_id(v, address) == sample.id]
+        volume = open_ones[0] if open_ones else self._load_sample(sample, path)
+        self._activate(volume)
+        self._say("info", f"Study '{volume.GetName()}' {'is open already' if open_ones else 'is open'}.")
+        return volume
+
+    def _load_sample(self, sample: Sample, path: Path) -> Any:
+        volume = load_volume(path, re.sub(r"\.\w+(\.gz)?$", "", sample.name), self._scene)
+        mark_known(volume, self._server().address, sample.id)
+        return volume
+
+    def _activate(self, volume: Any) -> Study:
+        segmentation = self._segmentation(volume)
+        study = Study(
+            volume.GetID(),
+            volume.GetName(),
+            known_id(volume, self._client.address) if self._client else "",
+            segmentation.GetID() if segmentation else "",
+        )
+        self._update(study=study)
+        return study
+
+    def _segmentation(self, volume: Any) -> Any:
+        """Return the segmentation that runs on a volume go to, or None when there is none yet."""
+        return self._scene.node(self._segmentations.get(volume.GetID(), ""))
+
+    def _outgoing(self, volume: Any, stored: bool) -> Path:
+        """Write a volume to a file that may be sent: after a look at it, the limits, and the user's consent."""
+        check_sendable(volume)
+        check_size(volume, self.state.server)
+        self.consents.ensure(self._server().address, volume, stored)
+        file = self.folder / f"{secrets.token_hex(8)}.nrrd"
+        save_volume(volume, file)
+        return file
+
+    def _upload_id(self, volume: Any) -> str:
+        """Return the id under which a volume is uploaded; the same one when an upload has to be tried again."""
+        return self._upload_ids.setdefault(volume.GetID(), f"study-{secrets.token_hex(8)}")
+
+    def _now_known(self, volume: Any, image_id: str) -> None:
+        address = self._server().address
+        if known_id(volume, address) != image_id:
+            mark_known(volume, address, image_id)
+        if self.state.study and self.state.study.volume_id == volume.GetID():
+            self._update(study=replace(self.state.study, image_id=image_id))
+
+
+def then_remove(file: Optional[Path], work: Work) -> Work:
+    """Return work that removes a file when it is over, however it ends."""
+
+    def wrapped(job: Job) -> Any:
+        try:
+            return work(job)
+        finally:
+            if file:
+                file.unlink(missing_ok=True)
+
+    return wrapped
+
+
+def _synthetic_notes(volume: Any) -> List[str]:
+    return [f"'{volume.GetName()}' was made by a model; it is not an acquired image."] if is_synthetic(volume) else []
