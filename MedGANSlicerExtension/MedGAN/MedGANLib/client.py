@@ -102,10 +102,9 @@ class MedGANClient:
 
     def info(self, cancel: Optional[CancelToken] = None) -> ServerInfo:
         """Return what the server is and offers."""
-        answer = self._json("GET", "/info/", cancel=cancel)
         try:
-            return ServerInfo.from_json(answer)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return ServerInfo.from_json(self._json("GET", "/info/", cancel=cancel))
+        except (NotFound, KeyError, TypeError, ValueError, AttributeError) as error:
             raise NotAMedGANServer(
                 "A web server answered, but it is not a MedGAN server.", "Check the address and the port."
             ) from error

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 from .address import Address
 from .cancel import CancelToken
-from .connection import Guard, open_socket, translate
+from .connection import Guard, late, open_socket, translate
 from .errors import Disconnected, MedGANError, NotAMedGANServer, TLSFailed, TokenRequired
 from .multipart import BLOCK
 from .refusals import refusal
@@ -187,18 +187,28 @@ class Transport:
         sent = 0
         try:
             for block in request.body.blocks():
-                if self._answers_early(connection):
+                if not self._send_block(connection, block, request.timeout):
                     return connection.getresponse()
-                connection.send(block)
                 sent += len(block)
                 request.on_sent(sent / max(1, request.body.length))
         except (BrokenPipeError, ConnectionResetError):
             return connection.getresponse()
         return None
 
-    def _answers_early(self, connection: http.client.HTTPConnection) -> bool:
-        """Whether an answer waits to be read; TLS sends other things too, so there it cannot be told."""
-        return self._context is None and bool(select.select([connection.sock], [], [], 0)[0])
+    def _send_block(self, connection: http.client.HTTPConnection, block: bytes, timeout: float) -> bool:
+        """Send a block; return False when the server answers meanwhile. TLS hides that, so there it is not looked for."""
+        if self._context is not None:
+            connection.send(block)
+            return True
+        rest = memoryview(block)
+        while rest:
+            readable, writable, _ = select.select([connection.sock], [connection.sock], [], timeout)
+            if readable:
+                return False
+            if not writable:
+                raise late()
+            rest = rest[connection.sock.send(rest) :]
+        return True
 
     def _translate(self, error: Exception) -> MedGANError:
         if isinstance(error, OSError):
