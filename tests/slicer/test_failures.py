@@ -206,9 +206,9 @@ def test_refusals_by_contract(
     server: FakeServer, client: MedGANClient, status: int, code: str, kind: type[errors.MedGANError]
 ) -> None:
     contract = {"error": {"code": code, "message": "What happened.", "hint": "What to do.", "id": "b1f0"}}
-    server.reply("GET", "/info/", contract, status=status)
+    server.reply("GET", "/health", contract, status=status)
     with pytest.raises(errors.MedGANError) as caught:
-        client.info()
+        client.health()
     assert type(caught.value) is kind
     assert (caught.value.code, caught.value.id, caught.value.status) == (code, "b1f0", status)
     assert caught.value.text() == "What happened. What to do. (reference b1f0)"
@@ -228,9 +228,9 @@ def test_refusals_by_contract(
 def test_refusals_without_our_contract(
     server: FakeServer, client: MedGANClient, status: int, content: bytes, kind: type[errors.MedGANError], words: str
 ) -> None:
-    server.reply("GET", "/info/", content, status=status)
+    server.reply("GET", "/health", content, status=status)
     with pytest.raises(kind, match=words) as caught:
-        client.info()
+        client.health()
     assert caught.value.hint
 
 

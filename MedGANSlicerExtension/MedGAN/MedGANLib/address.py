@@ -45,7 +45,7 @@ def parse_address(text: str) -> Address:
     Raises:
         BadAddress: It is not an HTTP address.
     """
-    text = text.strip().rstrip("/")
+    text = text.strip()
     notes = []
     if "://" not in text:
         text = f"http://{text}"
@@ -67,4 +67,4 @@ def _split(text: str) -> Tuple[str, str, int, str]:
         raise BadAddress(f"'{parts.scheme}://' addresses cannot be used.", HINT)
     if not parts.hostname or re.search(r"[\s\x00-\x1f]", text) or parts.username is not None:
         raise BadAddress(f"'{text}' is not an address.", HINT)
-    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme], parts.path
+    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme], parts.path.rstrip("/")
