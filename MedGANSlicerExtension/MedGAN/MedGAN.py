@@ -11,6 +11,11 @@ import numpy as np
 import qt
 import slicer
 import vtk
+from MedGANLib.panels import SECTIONS, CorrectPanel, Shared, TrainingPanel, make_panels, preferences
+from MedGANLib.panels.consent import ask_consent, ask_edited
+from MedGANLib.testing.images import phantom
+from MedGANLib.testing.server import TestServer
+from MedGANLib.workflow import Workflow
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -22,12 +27,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-
-from MedGANLib.panels import CorrectPanel, Shared, TrainingPanel, make_panels, preferences
-from MedGANLib.panels.consent import ask_consent, ask_edited
-from MedGANLib.testing.images import phantom
-from MedGANLib.testing.server import TestServer
-from MedGANLib.workflow import Workflow
 
 PUMP_MILLISECONDS = 50
 POLL_MILLISECONDS = 1000
@@ -44,8 +43,8 @@ class MedGAN(ScriptedLoadableModule):
         parent.dependencies = ["Volumes", "Segmentations", "SegmentEditor", "Markups"]
         parent.contributors = ["The MedGAN contributors"]
         parent.helpText = _(
-            "Runs generative models on a MedGAN server: segment, reconstruct, synthesise, find anomalies. Correct the result, submit "
-            "it, and let the model learn from it. For research, not for diagnosis. "
+            "Runs generative models on a MedGAN server: segment, reconstruct, synthesise, find anomalies. "
+            "Correct the result, submit it, and let the model learn from it. For research, not for diagnosis. "
             '<a href="https://github.com/medgan/MedGAN#readme">Manual</a>.'
         )
         parent.acknowledgementText = _("Built on MONAI, MONAI Label and 3D Slicer.")
@@ -137,6 +136,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.workflow.changed.connect(self._show)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        for name in SECTIONS:
+            getattr(self.ui, name).connect("contentsCollapsed(bool)", self._redraw)
         self.initializeParameterNode()
         self._startTimers()
 
@@ -210,6 +211,9 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onParametersChanged(self, caller=None, event=None):
         self.shared.volume_chosen()
+        self._redraw()
+
+    def _redraw(self):
         self._show(self.logic.workflow.state)
 
     def _show(self, state):
@@ -227,7 +231,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class MedGANTest(ScriptedLoadableModuleTest):
-    """The self-test: the whole loop on synthetic studies, through the buttons, against a small server in this process."""
+    """The self-test: the whole loop on synthetic studies, through the buttons, against a server in this process."""
 
     def setUp(self):
         """Starts from an empty scene; the user's list of servers is put back afterwards."""
@@ -250,7 +254,8 @@ class MedGANTest(ScriptedLoadableModuleTest):
             outcome = workflow.wait(workflow.run_model(workflow.state.models[0].name, volume))
             expected = server.world.segment(slicer.util.arrayFromVolume(volume))
             segmentation = slicer.mrmlScene.GetNodeByID(outcome.segmentation_id)
-            for segment_id, value in zip(outcome.segment_ids, (1, 2)):
+            for value in (1, 2):
+                segment_id = outcome.segment_ids[value - 1]
                 found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
                 self.assertTrue(np.array_equal(found > 0, expected == value), f"label {value} is not where it belongs")
             workflow.close()
@@ -296,6 +301,10 @@ class MedGANTest(ScriptedLoadableModuleTest):
     def _wait(self, condition, what, seconds=20):
         end = time.monotonic() + seconds
         while not condition():
-            self.assertLess(time.monotonic(), end, f"{what} did not come; {slicer.util.getModuleWidget('MedGAN').ui.messageLabel.text}")
+            self.assertLess(
+                time.monotonic(),
+                end,
+                f"{what} did not come; {slicer.util.getModuleWidget('MedGAN').ui.messageLabel.text}",
+            )
             slicer.app.processEvents()
             time.sleep(0.01)

@@ -1,8 +1,8 @@
 """A strict stand-in for the 3D Slicer application, to run the module's interface and its self-test without it.
 
-`install` puts ``qt``, ``ctk``, ``slicer.app``, ``slicer.mrmlScene``, ``slicer.modules``, Slicer's widgets and its Python packages in
-place, over PySide6 and the real MRML library (package slicer-core). `Host.close` takes everything out again, so that other tests of
-the same pytest process see the bare slicer-core as before. One host at a time.
+`install` puts ``qt``, ``ctk``, ``slicer.app``, ``slicer.mrmlScene``, ``slicer.modules``, Slicer's widgets and its
+Python packages in place, over PySide6 and the real MRML library (package slicer-core). `Host.close` takes everything
+out again, so that other tests of the same pytest process see the bare slicer-core as before. One host at a time.
 
 It cannot stand for the real thing in: Segment Editor effects, real qMRML and ctk drawing, DICOM, PythonQt's own bugs.
 """
@@ -18,11 +18,11 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import slicer  # noqa: E402
-import slicer.util  # noqa: E402
-from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+import slicer
+import slicer.util
+from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import application, dialogs, pythonqt, qmrml_widgets, qt_module, scripted  # noqa: E402
+from . import application, dialogs, pythonqt, qmrml_widgets, qt_module, scripted
 
 MODULE_FOLDER = Path(__file__).resolve().parents[2] / "MedGANSlicerExtension" / "MedGAN"
 _active: list[Host] = []
@@ -50,7 +50,7 @@ class Host:
     Attributes:
         desk: The user who answers modal dialogs (see `dialogs.Desk`).
         scene: The MRML scene.
-        slot_errors: Tracebacks of errors inside slots; must stay empty.
+        slot_errors: Tracebacks of errors inside slots, and Qt's own warnings; must stay empty.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,6 +73,7 @@ class Host:
             "mrmlScene": self.scene,
             "modules": application.make_modules(self._logics),
             "selfTests": {},
+            "qSlicerScriptedLoadableModuleWidget": application.ScriptedModuleWidget,
             **scripted.wrap_widgets(),
         }
         for name, value in attributes.items():
@@ -82,6 +83,7 @@ class Host:
     def _put_packages(self) -> None:
         qt_module.UiLoader.custom = [*qt_module.CTK_CLASSES.values(), *qmrml_widgets.SLICER_WIDGETS.values()]
         sys.modules["qt"], sys.modules["ctk"] = qt_module.make_qt(), qt_module.make_ctk()
+        sys.modules["SampleData"] = scripted.make_sample_data()
         for name, package in scripted.make_packages().items():
             sys.modules[name] = package
             setattr(slicer, name.split(".")[1], package)
@@ -103,7 +105,9 @@ class Host:
         panel.setMRMLScene(self.scene)
         widget = getattr(python, f"{name}Widget")(panel)
         setattr(slicer.modules, f"{name}Widget", widget)
+        entry._widget = application.ScriptedModuleWidget(widget)
         widget.setup()
+        slicer.app._signals.startupCompleted.emit()
         return LoadedModule(name, python, instance, widget, panel)
 
     def process(self, milliseconds: int = 10) -> None:
@@ -116,11 +120,12 @@ class Host:
         """Takes the stand-ins out again."""
         for widget in self.qapplication.topLevelWidgets():
             widget.close()
+        QtCore.qInstallMessageHandler(None)
         self.scene.Clear(1)
         for name in self._attributes:
             delattr(slicer, name)
         for name in set(sys.modules) - self._saved_modules:
-            if name in ("qt", "ctk") or name.startswith(("slicer.", "MedGAN")):
+            if name in ("qt", "ctk", "SampleData") or name.startswith(("slicer.", "MedGAN")):
                 del sys.modules[name]
         _active.remove(self)
 
@@ -141,7 +146,7 @@ class LoadedModule:
         self.panel._qt.show()
         for _ in range(3):
             QtWidgets.QApplication.processEvents()
-            self.panel._qt.resize(width, max(200, self.panel._qt.sizeHint().height()))
+            self.panel._qt.resize(width, self.panel._qt.layout().totalHeightForWidth(width))
         self.panel._qt.grab().save(str(path))
         return path
 
@@ -151,9 +156,15 @@ class LoadedModule:
         self.panel._qt.deleteLater()
 
 
+def _keep_warning(kind: QtCore.QtMsgType, _: object, text: str) -> None:
+    if kind != QtCore.QtMsgType.QtDebugMsg and "propagateSizeHints" not in text:
+        pythonqt.slot_errors.append(f"Qt: {text}")
+
+
 def _qapplication(folder: Path) -> QtWidgets.QApplication:
     existing = QtWidgets.QApplication.instance()
     app = existing if isinstance(existing, QtWidgets.QApplication) else QtWidgets.QApplication(["Slicer"])
+    QtCore.qInstallMessageHandler(_keep_warning)
     app.setOrganizationName("MedGANTests")
     app.setApplicationName("Slicer")
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)

@@ -2,7 +2,6 @@
 
 Only what the real application has is offered; anything else raises AttributeError because these are ordinary classes.
 """
-# ruff: noqa: N802, N803 - the names are Slicer's
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from PySide6 import QtCore, QtWidgets
 
 from . import pythonqt
 
-SLICES = {"Red": ("Axial", "R"), "Yellow": ("Sagittal", "Y"), "Green": ("Coronal", "G")}
+SLICES = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
 class ModuleLogics:
@@ -46,13 +45,12 @@ class ModuleLogics:
 
     def _make_slices(self) -> Any:
         logics = vtk.vtkCollection()
-        for name, (orientation, mnemonic) in SLICES.items():
+        for name, orientation in SLICES.items():
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self.application)
             logic.SetMRMLScene(self.scene)
             node = logic.AddSliceNode(name)
             node.SetOrientation(orientation)
-            node.SetMapping(mnemonic, mnemonic) if hasattr(node, "SetMapping") else None
             logics.AddItem(logic)
         return logics
 
@@ -91,8 +89,9 @@ class LayoutManager:
         return self._slices
 
 
-class _ModuleManagerObject(QtCore.QObject):
-    moduleAboutToBeUnloaded = QtCore.Signal(str)  # noqa: N815
+class _Signals(QtCore.QObject):
+    moduleAboutToBeUnloaded = QtCore.Signal(str)
+    startupCompleted = QtCore.Signal()
 
 
 class ModuleManager:
@@ -100,7 +99,7 @@ class ModuleManager:
 
     def __init__(self) -> None:
         self._modules: dict[str, Any] = {}
-        self._signals = pythonqt.wrap(_ModuleManagerObject())
+        self._signals = pythonqt.wrap(_Signals())
         self.connect: Callable[..., bool] = self._signals.connect
         self.disconnect: Callable[..., bool] = self._signals.disconnect
 
@@ -115,15 +114,17 @@ class ModuleManager:
 class Application:
     """``slicer.app``."""
 
-    applicationName = "Slicer"  # noqa: N815
-    majorVersion = 5  # noqa: N815
-    minorVersion = 8  # noqa: N815
+    applicationName = "Slicer"
+    majorVersion = 5
+    minorVersion = 8
 
     def __init__(self, logics: ModuleLogics, folder: Path) -> None:
         self._logics = logics
         self._layout = LayoutManager(logics.slices)
         self._manager = ModuleManager()
         self._testing = False
+        self._signals = pythonqt.wrap(_Signals())
+        self.connect: Callable[..., bool] = self._signals.connect
         self.temporaryPath = str(folder)
         self.slicerHome = str(folder)
 
@@ -182,6 +183,18 @@ class Module:
         return self._widget
 
 
+class ScriptedModuleWidget:
+    """``slicer.qSlicerScriptedLoadableModuleWidget``: between the application and a widget written in Python."""
+
+    def __init__(self, python_widget: Any) -> None:
+        self._python_widget = python_widget
+
+    def self(self) -> Any:
+        """Returns the Python widget."""
+        return self._python_widget
+
+
 def make_modules(logics: ModuleLogics) -> types.SimpleNamespace:
     """Returns ``slicer.modules`` with Slicer's own modules."""
-    return types.SimpleNamespace(**{name.lower(): Module(name, logic) for name, logic in logics.by_name.items()})
+    own = {name.lower(): Module(name, logic) for name, logic in logics.by_name.items()}
+    return types.SimpleNamespace(**own)

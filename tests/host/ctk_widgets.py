@@ -1,5 +1,4 @@
 """Stand-ins for the CTK widgets that the module uses, with CTK's properties, signals and behaviour."""
-# ruff: noqa: N801, N802 - the names are CTK's
 
 from __future__ import annotations
 
@@ -13,12 +12,14 @@ from . import dialogs
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     """A button whose children are shown below it unless it is collapsed."""
 
-    contentsCollapsed = QtCore.Signal(bool)  # noqa: N815
+    contentsCollapsed = QtCore.Signal(bool)
 
     def __init__(self, *args: Any) -> None:
         text = args[0] if args and isinstance(args[0], str) else ""
         parent = next((a for a in args if isinstance(a, QtWidgets.QWidget)), None)
         super().__init__(parent)
+        self._hidden_here: set[QtWidgets.QWidget] = set()
+        self._forcing = False
         self.setText(text)
         self.setCheckable(True)
         self.setChecked(True)
@@ -42,31 +43,65 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         expanded = self.isChecked()
         self.setContentsMargins(0, self._header() if expanded else 0, 0, 0)
         self.setMaximumHeight(16777215 if expanded else self._header())
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(expanded)
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly):
+            self._show_or_hide(child)
+
+    def _show_or_hide(self, child: QtWidgets.QWidget) -> None:
+        """Hides a child while collapsed; shows it again only if it was not hidden from outside."""
+        self._forcing = True
+        if self._collapsed() and not _hidden_from_outside(child):
+            self._hidden_here.add(child)
+            child.setVisible(False)
+        elif not self._collapsed() and child in self._hidden_here:
+            self._hidden_here.discard(child)
+            child.setVisible(True)
+        self._forcing = False
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
-        """Hides a child that arrives while collapsed."""
-        child = event.child()
-        if event.added() and isinstance(child, QtWidgets.QWidget) and self._collapsed():
-            child.setVisible(False)
+        """Watches a child that arrives.
+
+        It is looked at when it is polished: when it is added, it is still being made, and PySide6 would take it for a
+        bare QWidget ever after.
+        """
+        child = event.child() if event.polished() else None
+        if isinstance(child, QtWidgets.QWidget):
+            child.installEventFilter(self)
+            self._show_or_hide(child)
         super().childEvent(event)
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """Keeps a child hidden that is shown from outside while collapsed."""
+        shown = event.type() == QtCore.QEvent.Type.ShowToParent
+        if shown and self._collapsed() and not self._forcing and isinstance(child, QtWidgets.QWidget):
+            self._show_or_hide(child)
+        return super().eventFilter(child, event)
 
     def _header(self) -> int:
         return self.fontMetrics().height() + 10
 
+    def _contents(self) -> QtWidgets.QLayout | None:
+        return self.layout() if self.isChecked() else None
+
     def sizeHint(self) -> QtCore.QSize:
         """The header's size, and the contents' below it when expanded."""
-        size = QtCore.QSize(self.fontMetrics().horizontalAdvance(self.text()) + 32, self._header())
-        layout = self.layout()
-        return layout.sizeHint().expandedTo(size) if layout is not None and self.isChecked() else size
+        header = QtCore.QSize(self.fontMetrics().horizontalAdvance(self.text()) + 32, self._header())
+        contents = self._contents()
+        return contents.totalSizeHint().expandedTo(header) if contents else header
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """As `sizeHint`, with the contents' minimum."""
-        layout = self.layout()
-        if layout is not None and self.isChecked():
-            return layout.minimumSize()
-        return QtCore.QSize(60, self._header())
+        contents = self._contents()
+        return contents.totalMinimumSize() if contents else QtCore.QSize(60, self._header())
+
+    def hasHeightForWidth(self) -> bool:
+        """True when the contents' height depends on the width."""
+        contents = self._contents()
+        return contents is not None and contents.hasHeightForWidth()
+
+    def heightForWidth(self, width: int) -> int:
+        """The height at a width."""
+        contents = self._contents()
+        return contents.totalHeightForWidth(width) if contents else self._header()
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
         """True on the header only."""
@@ -90,6 +125,11 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawItemText(header.adjusted(26, 0, -4, 0), align, self.palette(), self.isEnabled(), self.text(), role)
 
 
+def _hidden_from_outside(child: QtWidgets.QWidget) -> bool:
+    explicit = QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide
+    return child.isHidden() and child.testAttribute(explicit)
+
+
 class ctkMessageBox(dialogs.QMessageBox):
     """CTK's message box; its "don't show again" box is not imitated."""
 
@@ -97,7 +137,7 @@ class ctkMessageBox(dialogs.QMessageBox):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A line with a path and a browse button."""
 
-    currentPathChanged = QtCore.Signal(str)  # noqa: N815
+    currentPathChanged = QtCore.Signal(str)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -118,4 +158,4 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def _set_path(self, path: str) -> None:
         self._edit.setCurrentText(path)
 
-    currentPath = QtCore.Property(str, _path, _set_path, notify=currentPathChanged)  # noqa: N815
+    currentPath = QtCore.Property(str, _path, _set_path, notify=currentPathChanged)

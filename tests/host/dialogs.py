@@ -1,4 +1,4 @@
-"""Modal dialogs without a user: a test says beforehand which button it presses; a dialog nobody expected is an error."""
+"""Modal dialogs without a user: a test says beforehand which button it presses; any other dialog is an error."""
 
 from __future__ import annotations
 

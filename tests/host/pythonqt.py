@@ -1,13 +1,14 @@
 """PythonQt's way of showing Qt to Python, strictly, over PySide6.
 
-3D Slicer's Python sees Qt through PythonQt, PySide6 is what can be installed from a package index. The two differ in ways that
-matter: in PythonQt a property is an attribute (``button.text`` is a string, ``button.width()`` fails), signals are also connected
-by their C++ signature (``button.connect('clicked()', f)``), the number of a signal's arguments is cut to what a function takes,
-and nothing may be added to a C++ object. The proxies here behave the same and **raise on everything that PythonQt does not know**,
-so that code which passes here has a fair chance in the application. Source of the rules: PythonQt's ``PythonQtInstanceWrapper.cpp``,
-``PythonQtSignal.cpp`` and ``PythonQtSignalReceiver.cpp``.
+3D Slicer's Python sees Qt through PythonQt, PySide6 is what can be installed from a package index. They differ in ways
+that matter: in PythonQt a property is an attribute (``button.text`` is a string, ``button.width()`` fails), a signal is
+also connected by its C++ signature (``button.connect('clicked()', f)``), the number of its arguments is cut to what a
+function takes, and nothing may be added to a C++ object. The proxies here behave the same and **raise on all that
+PythonQt does not know**, so that code which passes here has a fair chance in the application. Source of the rules:
+PythonQt's ``PythonQtInstanceWrapper.cpp``, ``PythonQtSignal.cpp`` and ``PythonQtSignalReceiver.cpp``.
 
-Not imitated: subclassing Qt classes in Python (refused), keyword arguments (refused), implicit type conversions beyond numbers.
+Not imitated: subclassing Qt classes in Python (refused), keyword arguments (refused), implicit type conversions beyond
+numbers.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _is_qt(cls: type) -> bool:
 
 
 class ProxyType(type):
-    """The type of proxy classes: static methods and plain enumerators, as in ``qt.QTimer.singleShot`` and ``qt.Qt.AlignLeft``."""
+    """Proxy classes: static methods and enumerators, such as ``qt.QTimer.singleShot``, ``qt.Qt.AlignLeft``."""
 
     _pyside: type
 
@@ -98,7 +99,7 @@ class Proxy(metaclass=ProxyType):
     """An instance of a Qt class, as PythonQt shows it."""
 
     _pyside: type
-    __slots__ = ("_qt", "__weakref__")
+    __slots__ = ("__weakref__", "_qt")
 
     def __init__(self, *args: Any) -> None:
         object.__setattr__(self, "_qt", self._pyside(*[unwrap(a) for a in args]))
@@ -109,7 +110,7 @@ class Proxy(metaclass=ProxyType):
         object.__setattr__(proxy, "_qt", qt_object)
         return proxy
 
-    def className(self) -> str:  # noqa: N802
+    def className(self) -> str:
         """PythonQt's own method: the C++ class name."""
         return type(self).__name__
 
@@ -142,7 +143,8 @@ class Proxy(metaclass=ProxyType):
             self._qt.setProperty(name, unwrap(value))
         else:
             raise AttributeError(
-                f"'{name}' does not exist on {self.className()} and creating new attributes on C++ objects is not allowed"
+                f"'{name}' does not exist on {self.className()} and creating new attributes on C++ objects "
+                "is not allowed"
             )
 
     def _alive(self) -> Any:
@@ -199,12 +201,18 @@ def write_property(qt_object: Any, prop: QtCore.QMetaProperty, value: Any) -> No
         raise AttributeError(f"Property '{prop.name()}' of {type(qt_object).__name__} object is not writable")
     if not _fits(prop.typeName(), value) or not prop.write(qt_object, value):
         raise AttributeError(
-            f"Property '{prop.name()}' of type '{prop.typeName()}' does not accept an object of type {type(value).__name__} ({value!r})"
+            f"Property '{prop.name()}' of type '{prop.typeName()}' does not accept an object of type "
+            f"{type(value).__name__} ({value!r})"
         )
 
 
 def _fits(type_name: str, value: Any) -> bool:
-    accepted: dict[str, tuple[type, ...]] = {"QString": (str,), "bool": (bool, int), "int": (int,), "double": (int, float)}
+    accepted: dict[str, tuple[type, ...]] = {
+        "QString": (str,),
+        "bool": (bool, int),
+        "int": (int,),
+        "double": (int, float),
+    }
     return isinstance(value, accepted.get(type_name, (object,)))
 
 
@@ -260,7 +268,7 @@ class _Method:
 def signal_signatures(qt_object: Any) -> dict[str, str]:
     """Returns the C++ signature of every signal of an object and the name of the PySide6 signal behind it.
 
-    A stand-in whose signal carries a VTK object tells its true C++ signature in ``CPP_SIGNALS``, as PySide6 cannot express it.
+    A stand-in whose signal carries a VTK object tells its true C++ signature in ``CPP_SIGNALS``: PySide6 cannot.
     """
     if not isinstance(qt_object, QtCore.QObject):
         return {}
@@ -332,7 +340,7 @@ class Signal:
 
 
 def guarded(function: Callable[..., Any], count: int) -> Callable[..., None]:
-    """Returns a slot that passes at most `count` arguments, and not more than the function takes; errors are kept in `slot_errors`."""
+    """Returns a slot that passes as many arguments as the function takes, at most `count`, and keeps its errors."""
     limit = min(count, _positional(function))
 
     def slot(*args: Any) -> None:

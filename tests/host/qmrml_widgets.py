@@ -2,7 +2,6 @@
 
 Signals that carry a VTK object name their C++ signature in ``CPP_SIGNALS`` (see `pythonqt.signal_signatures`).
 """
-# ruff: noqa: N801, N802, N815 - the names are Slicer's
 
 from __future__ import annotations
 
@@ -67,7 +66,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         """Follows a scene: its nodes come and go in the list."""
         self._unobserve()
         self._scene = scene
-        events = (slicer.vtkMRMLScene.NodeAddedEvent, slicer.vtkMRMLScene.NodeRemovedEvent, slicer.vtkMRMLScene.EndCloseEvent)
+        events = (
+            slicer.vtkMRMLScene.NodeAddedEvent,
+            slicer.vtkMRMLScene.NodeRemovedEvent,
+            slicer.vtkMRMLScene.EndCloseEvent,
+        )
         self._observers = [scene.AddObserver(e, self._on_scene) for e in events] if scene else []
         self._box.setEnabled(scene is not None)
         self._refresh()
@@ -91,7 +94,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addNode(self, *node_type: str) -> Any:
         """Adds a node of the first type (or the one given) and chooses it."""
-        node = self._scene.AddNewNodeByClass(node_type[0] if node_type else self._types[0], self._settings.get("baseName", ""))
+        node = self._scene.AddNewNodeByClass(
+            node_type[0] if node_type else self._types[0], self._settings.get("baseName", "")
+        )
         self.setCurrentNode(node)
         return node
 
@@ -107,7 +112,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self._scene is None:
             return []
         nodes = [self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes())]
-        return [n for n in nodes if any(n.IsA(t) for t in self._types) and not n.GetHideFromEditors() and self._kind_ok(n)]
+        return [
+            n for n in nodes if any(n.IsA(t) for t in self._types) and not n.GetHideFromEditors() and self._kind_ok(n)
+        ]
 
     def _kind_ok(self, node: Any) -> bool:
         hidden = any(node.IsA(t) for t in self._settings.get("hideChildNodeTypes", []))
@@ -153,7 +160,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     nodeTypes = QtCore.Property("QStringList", lambda self: self._types, _set_types)
     currentNodeID = QtCore.Property(str, _get_id, _set_id)
 
-    def _setting(kind: Any, name: str, default: Any) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _setting(kind: Any, name: str, default: Any) -> Any:  # type: ignore[misc]
         def setter(self: qMRMLNodeComboBox, value: Any) -> None:
             self._settings[name] = value
             self._refresh()
@@ -332,7 +339,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._table.setItem(row, 0, swatch)
             self._table.setItem(row, 1, QtWidgets.QTableWidgetItem(segment.GetName()))
 
-    def _flag(name: str, default: bool) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _flag(name: str, default: bool) -> Any:  # type: ignore[misc]
         def setter(self: qMRMLSegmentEditorWidget, value: bool) -> None:
             self._flags[name] = value
 

@@ -1,33 +1,90 @@
-"""The modules ``qt`` and ``ctk``: Qt's and CTK's classes as PythonQt offers them in 3D Slicer, as far as MedGAN needs them.
+"""The modules ``qt`` and ``ctk``: the classes that PythonQt offers in 3D Slicer, as far as MedGAN needs them.
 
-The list of classes is short on purpose. To use another one, check that PythonQt wraps it in Slicer 5.8 (Qt 5.15) as well as in
-newer ones (Qt 6), then add its name.
+The list of classes is short on purpose. To use another one, check that PythonQt wraps it in Slicer 5.8 (Qt 5.15) as
+well as in newer ones (Qt 6), then add its name.
 """
 
 from __future__ import annotations
 
 import types
 from typing import Any
+from xml.etree import ElementTree
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from . import ctk_widgets, dialogs, pythonqt
 
 QT_CLASSES = frozenset(
-    """
-    QAbstractButton QAbstractItemView QApplication QBrush QButtonGroup QCheckBox QColor QComboBox QDoubleSpinBox QEvent QFile QFont
-    QFontMetrics QFormLayout QFrame QGridLayout QGroupBox QHBoxLayout QHeaderView QIcon QImage QKeySequence QLabel QLayout
-    QLineEdit QMessageBox QObject QPainter QPainterPath QPalette QPen QPixmap QPlainTextEdit QPoint QPointF QPolygonF QProgressBar
-    QPushButton QRect QRectF QScrollArea QSettings QShortcut QSize QSizeF QSizePolicy QSpacerItem QSpinBox QStandardPaths QTableWidget
-    QTableWidgetItem QTextEdit QTimer QToolButton QUiLoader QUrl QVBoxLayout QWidget Qt
-    """.split()
+    [
+        "QAbstractButton",
+        "QAbstractItemView",
+        "QApplication",
+        "QBrush",
+        "QButtonGroup",
+        "QCheckBox",
+        "QColor",
+        "QComboBox",
+        "QDoubleSpinBox",
+        "QEvent",
+        "QFile",
+        "QFont",
+        "QFontMetrics",
+        "QFormLayout",
+        "QFrame",
+        "QGridLayout",
+        "QGroupBox",
+        "QHBoxLayout",
+        "QHeaderView",
+        "QIcon",
+        "QImage",
+        "QKeySequence",
+        "QLabel",
+        "QLayout",
+        "QLineEdit",
+        "QMessageBox",
+        "QObject",
+        "QPainter",
+        "QPainterPath",
+        "QPalette",
+        "QPen",
+        "QPixmap",
+        "QPlainTextEdit",
+        "QPoint",
+        "QPointF",
+        "QPolygonF",
+        "QProgressBar",
+        "QPushButton",
+        "QRect",
+        "QRectF",
+        "QScrollArea",
+        "QSettings",
+        "QShortcut",
+        "QSize",
+        "QSizeF",
+        "QSizePolicy",
+        "QSpacerItem",
+        "QSpinBox",
+        "QStandardPaths",
+        "QTableWidget",
+        "QTableWidgetItem",
+        "QTextEdit",
+        "QTimer",
+        "QToolButton",
+        "QUiLoader",
+        "QUrl",
+        "QVBoxLayout",
+        "QWidget",
+        "Qt",
+    ]
 )
 
-CTK_CLASSES = {c.__name__: c for c in (ctk_widgets.ctkCollapsibleButton, ctk_widgets.ctkMessageBox, ctk_widgets.ctkPathLineEdit)}
+CTK_CLASSES = {
+    c.__name__: c for c in (ctk_widgets.ctkCollapsibleButton, ctk_widgets.ctkMessageBox, ctk_widgets.ctkPathLineEdit)
+}
 
 
 class UiLoader(QtUiTools.QUiLoader):
-    """QUiLoader that knows the custom widgets of CTK and Slicer; an unknown class in a .ui file is an error, not a bare QWidget."""
+    """QUiLoader with the custom widgets of CTK and Slicer; an unknown class in a file is an error."""
 
     custom: list[type] = list(CTK_CLASSES.values())
 
@@ -36,12 +93,17 @@ class UiLoader(QtUiTools.QUiLoader):
         for widget in self.custom:
             self.registerCustomWidget(widget)
 
-    def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:  # noqa: N802 (Qt's name)
-        """Makes one widget of the file; Qt calls this."""
+    def load(self, device: QtCore.QFile, parent: Any = None) -> Any:
+        """Reads a .ui file, as `slicer.util.loadUI` does.
+
+        Raises:
+            ValueError: the file names a widget that the application does not have.
+        """
         known = {c.__name__ for c in self.custom} | QT_CLASSES
-        if class_name not in known:
-            raise ValueError(f"{class_name}: the application has no such widget")
-        return super().createWidget(class_name, parent, name)
+        used = {w.get("class") for w in ElementTree.parse(device.fileName()).iter("widget")}
+        if not used <= known:
+            raise ValueError(f"the application has no widgets {sorted(str(c) for c in used - known)}")
+        return super().load(device, parent)
 
 
 REPLACED: dict[str, type] = {"QMessageBox": dialogs.QMessageBox, "QUiLoader": UiLoader}

@@ -1,9 +1,8 @@
 """Stand-ins for Slicer's Python packages that the slicer-core wheel lacks.
 
-``slicer.ScriptedLoadableModule``, ``slicer.i18n``, ``slicer.testing`` and ``slicer.parameterNodeWrapper`` with the behaviour that
-scripted modules rely on.
+``slicer.ScriptedLoadableModule``, ``slicer.i18n``, ``slicer.testing`` and ``slicer.parameterNodeWrapper`` with the
+behaviour that scripted modules rely on.
 """
-# ruff: noqa: N802, N803, N806 - the names are Slicer's
 
 from __future__ import annotations
 
@@ -207,7 +206,12 @@ def make_packages() -> dict[str, types.ModuleType]:
     contents: dict[str, dict[str, Any]] = {
         "ScriptedLoadableModule": {
             c.__name__: c
-            for c in (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest)
+            for c in (
+                ScriptedLoadableModule,
+                ScriptedLoadableModuleWidget,
+                ScriptedLoadableModuleLogic,
+                ScriptedLoadableModuleTest,
+            )
         },
         "parameterNodeWrapper": {"parameterNodeWrapper": parameter_node_wrapper},
         "i18n": {"tr": lambda text: text, "translate": lambda context, text: text},
@@ -218,6 +222,41 @@ def make_packages() -> dict[str, types.ModuleType]:
         packages[f"slicer.{name}"] = package = types.ModuleType(f"slicer.{name}")
         vars(package).update(members)
     return packages
+
+
+class SampleDataLogic:
+    """Sample Data's register; the sources are kept in ``slicer.modules.sampleDataSources``."""
+
+    @staticmethod
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: Any = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: Any = None,
+        loadFileType: str = "VolumeFile",
+        loadFiles: Any = None,
+        loadFileProperties: Any = None,
+        checksums: Any = None,
+    ) -> None:
+        """Keeps a source; as in the application, `uris` must be text or a list as long as the others."""
+        if not isinstance(uris, (str, list, tuple)):
+            raise TypeError("uris must be a string or a list")
+        if thumbnailFileName and not Path(thumbnailFileName).is_file():
+            raise FileNotFoundError(thumbnailFileName)
+        sources = vars(slicer.modules).setdefault("sampleDataSources", {})
+        sources.setdefault(category, []).append(
+            types.SimpleNamespace(sampleName=sampleName, customDownloader=customDownloader)
+        )
+
+
+def make_sample_data() -> types.ModuleType:
+    """Returns the module ``SampleData``."""
+    module = types.ModuleType("SampleData")
+    vars(module)["SampleDataLogic"] = SampleDataLogic
+    return module
 
 
 def wrap_widgets() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One small panel for each task of the clinician. Panels only draw the workflow's state and pass on what the user does.
 
-A panel has the method `show(state)`, which may be called at any time and any number of times; all panels of a module share a `Shared`.
+A panel has the method `show(state)`, which may be called at any time and any number of times; all panels of a module
+have one `Shared` between them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, List
 from . import preferences
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
-from .disclosure import Disclosure
+from .disclosure import SECTIONS, Disclosure
 from .run import RunPanel
 from .shared import Shared
 from .status import StatusPanel
@@ -18,7 +19,7 @@ from .study import StudyPanel
 from .training import TrainingPanel
 from .versions import VersionsPanel
 
-__all__ = ["CorrectPanel", "Shared", "TrainingPanel", "make_panels", "preferences"]
+__all__ = ["SECTIONS", "CorrectPanel", "Shared", "TrainingPanel", "make_panels", "preferences"]
 
 PANELS = (StatusPanel, ConnectionPanel, StudyPanel, RunPanel, CorrectPanel, TrainingPanel, VersionsPanel, Disclosure)
 

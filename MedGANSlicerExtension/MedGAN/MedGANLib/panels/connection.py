@@ -32,11 +32,15 @@ class ConnectionPanel:
         ui = self._ui
         if self._shared.idle:
             token: Optional[str] = ui.tokenEdit.text.strip() or None
-            self._shared.workflow.connect(ui.addressBox.currentText.strip(), token, ui.certificateEdit.currentPath or None)
+            self._shared.workflow.connect(
+                ui.addressBox.currentText.strip(), token, ui.certificateEdit.currentPath or None
+            )
 
     def show(self, state: State) -> None:
         """Draws the connection."""
-        allow(self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy.")
+        allow(
+            self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy."
+        )
         put_text(self._ui.serverLabel, self._server_text(state))
         report = state.report
         if report is not None and report.code == "token_required" and not self._ui.accessButton.checked:
@@ -51,7 +55,11 @@ class ConnectionPanel:
         if not state.connected or server is None:
             return ""
         name = "MedGAN" if server.is_medgan else "MONAI Label"
-        studies = f"{count(server.studies, 'study', 'studies')}, {server.labelled} labelled" if server.studies else "no studies yet"
+        studies = (
+            f"{count(server.studies, 'study', 'studies')}, {server.labelled} labelled"
+            if server.studies
+            else "no studies yet"
+        )
         first = dots([f"<b>{safe(name)} {safe(server.version)}</b>", count(len(server.models), "model"), studies])
         notes = state.report.notes if state.report else ()
         return "<br>".join([first, *[safe(n) for n in notes]])

@@ -33,7 +33,7 @@ def ask_consent(request: ConsentRequest) -> bool:
 
 
 def consent_text(request: ConsentRequest) -> str:
-    """Returns the rich text of the question: the server, what is sent, what is not, and whether it travels in the clear."""
+    """Returns the rich text of the question: server, what is sent, what is not, and whether it travels in the clear."""
     size = f"{request.megabytes:.1f} MB"
     lines = [
         f"Server: <b>{safe(request.server)}</b>",
@@ -52,9 +52,12 @@ def _in_the_clear(address: str) -> bool:
 
 
 def ask_edited(names: Sequence[str]) -> str:
-    """Asks what becomes of segments that were corrected since the last run; returns `segments.KEEP` or `segments.REPLACE`."""
+    """Asks what becomes of segments corrected since the last run; returns `segments.KEEP` or `segments.REPLACE`."""
     listed = ", ".join(safe(n) for n in names)
-    box = _question("Keep your corrections?", f"<p>You corrected: <b>{listed}</b>.</p><p>The new result can replace them, or be added beside them.</p>")
+    box = _question(
+        "Keep your corrections?",
+        f"<p>You corrected: <b>{listed}</b>.</p><p>The new result can replace them, or be added beside them.</p>",
+    )
     replace = box.addButton("Replace", qt.QMessageBox.DestructiveRole)
     box.setDefaultButton(box.addButton("Keep", qt.QMessageBox.AcceptRole))
     box.exec_()

@@ -36,7 +36,9 @@ class NumberField:
         self._whole = schema["type"] == "integer"
         low, high = schema.get("minimum", 0), schema.get("maximum", LARGEST)
         self._step: float = 1 if self._whole else _step(float(low), float(high))
-        self.widget = qt.QSpinBox() if self._whole else self._decimal()
+        self.widget = qt.QSpinBox() if self._whole else qt.QDoubleSpinBox()
+        if not self._whole:
+            self.widget.decimals = 3 if self._step < 0.1 else 2
         start = schema.get("default") if saved is None else saved
         self._unset = None if "default" in schema else low - self._step
         self.widget.setRange(self._number(low if self._unset is None else self._unset), self._number(high))
@@ -44,12 +46,6 @@ class NumberField:
         if self._unset is not None:
             self.widget.specialValueText = UNSET
         self.widget.value = self._number(self._unset if start is None else start)
-
-    @staticmethod
-    def _decimal() -> Any:
-        box = qt.QDoubleSpinBox()
-        box.decimals = 3
-        return box
 
     def _number(self, value: Any) -> Any:
         return int(value) if self._whole else float(value)
@@ -165,7 +161,7 @@ FIELDS: Dict[str, Callable[[str, Schema, Any], Any]] = {
 
 
 def make_field(name: str, schema: Schema, saved: Any) -> Optional[Any]:
-    """Returns the row of an option, or None for a kind that this version does not know (the server then uses its default)."""
+    """Returns the row of an option, or None for a kind unknown here (the server then uses its default)."""
     if schema.get("x-widget") in PLACES:
         return PlaceField(name, schema, None)
     if "enum" in schema:

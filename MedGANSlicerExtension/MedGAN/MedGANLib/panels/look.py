@@ -61,7 +61,15 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def metric_name(name: str) -> str:
     """Returns a metric's name for people: `dice_mean` becomes `Dice`."""
     words = name.replace("_mean", "").replace("_", " ").strip()
-    known = {"dice": "Dice", "hd95": "HD95", "psnr": "PSNR", "ssim": "SSIM", "nmse": "NMSE", "mae": "MAE", "auroc": "AUROC"}
+    known = {
+        "dice": "Dice",
+        "hd95": "HD95",
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+        "nmse": "NMSE",
+        "mae": "MAE",
+        "auroc": "AUROC",
+    }
     return known.get(words.lower(), words.capitalize() or "Metric")
 
 

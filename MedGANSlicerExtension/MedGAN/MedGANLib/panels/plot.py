@@ -59,7 +59,9 @@ class Chart:
         self._area = qt.QRectF(left + 36, 24, width - 44, HEIGHT - 46)
         self._foot = qt.QRectF(left + 36, HEIGHT - 18, width - 44, 16)
 
-    def draw(self, title: str, curve: Curve, epochs: int, color: Tuple[int, int, int], mark_first: bool = False) -> None:
+    def draw(
+        self, title: str, curve: Curve, epochs: int, color: Tuple[int, int, int], mark_first: bool = False
+    ) -> None:
         """Draws the chart.
 
         Args:
@@ -77,7 +79,13 @@ class Chart:
         self._text(self._foot, qt.Qt.AlignRight, f"epoch {max(epochs, 1)}")
         points = [self._place(e, v, max(epochs, 1), low, high) for e, v in curve]
         if mark_first and points:
-            self._line(qt.QPointF(self._area.left(), points[0].y()), qt.QPointF(self._area.right(), points[0].y()), color, 1.0, dashed=True)
+            self._line(
+                qt.QPointF(self._area.left(), points[0].y()),
+                qt.QPointF(self._area.right(), points[0].y()),
+                color,
+                1.0,
+                dashed=True,
+            )
         self._curve(points, color)
 
     def _grid(self, low: float, high: float) -> None:
@@ -93,8 +101,8 @@ class Chart:
         return qt.QPointF(x, y)
 
     def _curve(self, points: List[Any], color: Tuple[int, ...]) -> None:
-        for start, end in zip(points, points[1:]):
-            self._line(start, end, color, 2.0)
+        for index in range(1, len(points)):
+            self._line(points[index - 1], points[index], color, 2.0)
         self._painter.setBrush(qt.QBrush(qt.QColor(*color)))
         for point in points[-1:]:
             self._painter.drawEllipse(point, 3.0, 3.0)

@@ -1,4 +1,4 @@
-"""What is remembered between sessions, in Slicer's settings: addresses, and the servers that may receive images. Never tokens."""
+"""What is remembered in Slicer's settings: addresses, and the servers that may receive images. Never tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the panels share: the widgets of the user interface, the workflow, and the choices kept in the parameter node."""
+"""What the panels share: the user interface's widgets, the workflow, and the choices kept in the parameter node."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class Shared:
             self._show_volume(slicer.mrmlScene.GetNodeByID(study.volume_id))
         if study.segmentation_id != self._known_segmentation:
             self._known_segmentation = study.segmentation_id
-            self.parameters.segmentation = slicer.mrmlScene.GetNodeByID(study.segmentation_id) if study.segmentation_id else None
+            self.parameters.segmentation = (
+                slicer.mrmlScene.GetNodeByID(study.segmentation_id) if study.segmentation_id else None
+            )
 
     def forget_scene(self) -> None:
         """Called when the scene is closed."""

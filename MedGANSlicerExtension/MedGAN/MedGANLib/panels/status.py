@@ -26,13 +26,13 @@ class StatusPanel:
 
     def _show_message(self, message: Message) -> None:
         self._color(message.kind)
-        put_text(self._ui.messageLabel, safe(message.text))
+        put_text(self._ui.messageLabel, f"<b>{safe(message.text)}</b>")
         put_text(self._ui.hintLabel, "<br>".join(safe(line) for line in (message.hint, *message.details) if line))
 
     def _show_job(self, state: State) -> None:
         job = state.job
         self._color("info")
-        put_text(self._ui.messageLabel, safe(job.title or "Working"))
+        put_text(self._ui.messageLabel, f"<b>{safe(job.title or 'Working')}</b>")
         put_text(self._ui.hintLabel, safe(job.phase))
         known = job.progress >= 0
         self._ui.jobBar.maximum = 1000 if known else 0

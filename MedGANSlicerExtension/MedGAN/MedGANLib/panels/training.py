@@ -67,7 +67,8 @@ class TrainingPanel:
         if not model.trainable:
             return f"{safe(model.title)} cannot be trained on this server."
         labelled = state.server.labelled if state.server else 0
-        return f"{safe(model.title)}: {count(labelled, 'labelled study', 'labelled studies')} at the server when you connected."
+        studies = count(labelled, "labelled study", "labelled studies")
+        return f"{safe(model.title)}: {studies} at the server when you connected."
 
     def _show_progress(self, status: TrainingStatus) -> None:
         bar = self._ui.trainBar
@@ -81,7 +82,9 @@ class TrainingPanel:
         label = self._ui.verdictLabel
         put_text(label, verdict_text(verdict) if verdict else "")
         if verdict is not None:
-            style = frame_style("verdictLabel", "success" if verdict.promoted else "warning").replace("border-radius", "padding: 6px; border-radius")
+            style = frame_style("verdictLabel", "success" if verdict.promoted else "warning").replace(
+                "border-radius", "padding: 6px; border-radius"
+            )
             if label.styleSheet != style:
                 label.styleSheet = style
 

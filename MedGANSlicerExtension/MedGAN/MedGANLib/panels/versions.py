@@ -46,7 +46,12 @@ class VersionsPanel:
         missing = self._missing(state)
         allow(self._ui.serveButton, not missing, SERVE_TIP, missing)
         idle = state.connected and state.job is None
-        allow(self._ui.refreshButton, idle, "Reads the versions again", "Busy." if state.connected else "Connect to a server first.")
+        allow(
+            self._ui.refreshButton,
+            idle,
+            "Reads the versions again",
+            "Busy." if state.connected else "Connect to a server first.",
+        )
 
     def _current_list(self, state: State) -> Optional[VersionList]:
         model = self._shared.model

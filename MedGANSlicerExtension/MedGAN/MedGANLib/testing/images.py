@@ -8,7 +8,13 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-NUMPY_TO_NRRD = {"int16": "short", "uint8": "unsigned char", "float32": "float", "uint16": "unsigned short", "int32": "int"}
+NUMPY_TO_NRRD = {
+    "int16": "short",
+    "uint8": "unsigned char",
+    "float32": "float",
+    "uint16": "unsigned short",
+    "int32": "int",
+}
 NRRD_TO_NUMPY = {
     **{name: numpy_name for numpy_name, name in NUMPY_TO_NRRD.items()},
     "int16": "int16",
@@ -36,7 +42,9 @@ def phantom(seed: int = 0) -> Tuple[np.ndarray, np.ndarray]:
     z, y, x = np.meshgrid(*[np.arange(n, dtype=float) for n in (40, 56, 48)], indexing="ij")
     egg = ((x - 24) / 21) ** 2 + ((y - 28) / 25) ** 2 + ((z - 20) / 17) ** 2 < 1
     bend = 4 * np.sin((y - 12) / 11)
-    body = ((x - 24 - bend - shift[0]) / 5) ** 2 + ((y - 28 - shift[1]) / 16) ** 2 + ((z - 20 - shift[2]) / 4.5) ** 2 < 1
+    body = ((x - 24 - bend - shift[0]) / 5) ** 2 + ((y - 28 - shift[1]) / 16) ** 2 + (
+        (z - 20 - shift[2]) / 4.5
+    ) ** 2 < 1
     voxels = 300.0 * egg + 500.0 * body + random.normal(0, 18, egg.shape)
     return np.clip(voxels, 0, None).astype(np.int16), _phantom_affine()
 

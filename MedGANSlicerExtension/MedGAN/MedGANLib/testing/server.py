@@ -65,19 +65,19 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Keeps the console quiet."""
 
-    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+    def do_GET(self) -> None:
         """Answers a GET request."""
         self._answer("GET")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answers a POST request."""
         self._answer("POST")
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         """Answers a PUT request."""
         self._answer("PUT")
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         """Answers a DELETE request."""
         self._answer("DELETE")
 
@@ -178,7 +178,13 @@ class Handler(BaseHTTPRequestHandler):
     def _send_result(self, params: Mapping[str, Any], labels: np.ndarray, affine: np.ndarray) -> None:
         times = {"read": 0.1, "pre": 0.1, "infer": 0.5, "post": 0.1, "write": 0.1, "total": 0.9}
         serving = self.world.find(self.world.current).to_json()
-        said = {"model": MODEL, "version": serving["version"], "checksum": serving["checksum"], "warnings": [], "latencies": times}
+        said = {
+            "model": MODEL,
+            "version": serving["version"],
+            "checksum": serving["checksum"],
+            "warnings": [],
+            "latencies": times,
+        }
         name, data = _result_file(str(params.get("result_extension", ".nii.gz")), labels, affine, said)
         parts = {"params": ("", json.dumps({"label_names": LABELS, **said}).encode()), "image": (name, data)}
         body, kind = write_multipart(parts)
@@ -200,7 +206,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def datastore(self, body: bytes) -> None:
         """GET /datastore/."""
-        self._json({"total": len(self.world.studies), "completed": len(self.world.labels), "label_tags": {}, "train": []})
+        self._json(
+            {"total": len(self.world.studies), "completed": len(self.world.labels), "label_tags": {}, "train": []}
+        )
 
     def next_sample(self, strategy: str, body: bytes) -> None:
         """POST /activelearning/{strategy}."""
@@ -259,7 +267,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def versions(self, model: str, body: bytes) -> None:
         """GET /models/{name}/versions."""
-        self._json({"model": model, "current": self.world.current, "versions": [v.to_json() for v in self.world.versions]})
+        self._json(
+            {"model": model, "current": self.world.current, "versions": [v.to_json() for v in self.world.versions]}
+        )
 
     def set_current(self, model: str, body: bytes) -> None:
         """PUT /models/{name}/current."""
@@ -336,6 +346,7 @@ def write_multipart(parts: Mapping[str, Tuple[str, bytes]]) -> Tuple[bytes, str]
     body = b""
     for name, (file_name, content) in parts.items():
         extra = f'; filename="{file_name}"' if file_name else ""
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\nContent-Type: application/octet-stream\r\n\r\n'
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n'
+        head += "Content-Type: application/octet-stream\r\n\r\n"
         body += head.encode() + content + b"\r\n"
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

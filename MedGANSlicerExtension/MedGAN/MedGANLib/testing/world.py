@@ -33,7 +33,14 @@ def model_options() -> Dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "points": _option("array", "Points", "A point in or near each hippocampus.", **{"x-widget": "points"}, items=number3, maxItems=8),
+            "points": _option(
+                "array",
+                "Points",
+                "A point in or near each hippocampus.",
+                **{"x-widget": "points"},
+                items=number3,
+                maxItems=8,
+            ),
             "roi": _option(
                 "object",
                 "Region of interest",
@@ -42,10 +49,16 @@ def model_options() -> Dict[str, Any]:
                 properties={"center": number3, "size": number3},
                 required=["center", "size"],
             ),
-            "test_time_augmentation": _option("boolean", "Average mirrored predictions", "Slower, a little more exact.", default=True),
-            "smoothing": _option("number", "Smoothing (mm)", "Width of the smoothing.", minimum=0.0, maximum=3.0, default=0.5),
+            "test_time_augmentation": _option(
+                "boolean", "Average mirrored predictions", "Slower, a little more exact.", default=True
+            ),
+            "smoothing": _option(
+                "number", "Smoothing (mm)", "Width of the smoothing.", minimum=0.0, maximum=3.0, default=0.5
+            ),
             "tiles": _option("integer", "Tiles at a time", "More need more memory.", minimum=1, maximum=8, default=2),
-            "precision": _option("string", "Precision", "Half is faster on a GPU.", enum=["full", "half"], default="full"),
+            "precision": _option(
+                "string", "Precision", "Half is faster on a GPU.", enum=["full", "half"], default="full"
+            ),
         },
     }
 
@@ -156,7 +169,12 @@ class World:
         if self.run and self.run.running:
             raise Refusal(409, "busy", "A training run is going on.", "Wait until it is done, or stop it.")
         if len(self.labels) < 2:
-            raise Refusal(422, "too_few_labels", f"Training needs 2 labelled studies, there are {len(self.labels)}.", "Label more studies.")
+            raise Refusal(
+                422,
+                "too_few_labels",
+                f"Training needs 2 labelled studies, there are {len(self.labels)}.",
+                "Label more studies.",
+            )
         self.run = Run(f"20261123-1015{len(self.versions):02d}-a1b2", self.candidate_dice)
         return self.run
 
@@ -175,12 +193,27 @@ class World:
         before = self.find(self.current).dice
         better = run.dice >= before
         name = f"v{len(self.versions) + 1:04d}"
-        reason = f"Dice on 2 validation patients {before:.2f} -> {run.dice:.2f}" + ("." if better else "; it would be worse than what serves now.")
+        reason = f"Dice on 2 validation patients {before:.2f} -> {run.dice:.2f}" + (
+            "." if better else "; it would be worse than what serves now."
+        )
         state = "published" if better else "refused"
         self.versions.append(Version(name, "fine-tuned", state, run.dice, self.current, reason))
         self.current = name if better else self.current
-        check = {"name": "validation", "metric": "dice_mean", "before": before, "after": run.dice, "cases": 2, "passed": better}
-        run.verdict = {"promoted": better, "version": name, "serving": self.current, "reason": reason, "checks": [check]}
+        check = {
+            "name": "validation",
+            "metric": "dice_mean",
+            "before": before,
+            "after": run.dice,
+            "cases": 2,
+            "passed": better,
+        }
+        run.verdict = {
+            "promoted": better,
+            "version": name,
+            "serving": self.current,
+            "reason": reason,
+            "checks": [check],
+        }
         run.state = "promoted" if better else "refused"
 
     def training_json(self) -> Dict[str, Any]:
@@ -190,7 +223,9 @@ class World:
             raise Refusal(404, "no_training", "Nothing was trained yet.")
         start = self.versions[0].dice
         loss = [[e, round(0.62 * 0.8**e + 0.03 * (e % 2), 4)] for e in range(1, run.epoch + 1)]
-        metric = [[0, start]] + [[e, round(start + (run.dice - start) * e / EPOCHS, 4)] for e in range(1, run.epoch + 1)]
+        metric = [[0, start]] + [
+            [e, round(start + (run.dice - start) * e / EPOCHS, 4)] for e in range(1, run.epoch + 1)
+        ]
         details = {
             "model": MODEL,
             "run": run.name,
@@ -208,7 +243,13 @@ class World:
             "verdict": run.verdict,
             "error": None,
         }
-        return {"id": run.name, "status": self._monai_status(run), "start_ts": "2026-11-23 10:15:00", "request": {"model": MODEL}, "medgan": details}
+        return {
+            "id": run.name,
+            "status": self._monai_status(run),
+            "start_ts": "2026-11-23 10:15:00",
+            "request": {"model": MODEL},
+            "medgan": details,
+        }
 
     @staticmethod
     def _monai_status(run: Run) -> str:
@@ -234,7 +275,13 @@ class World:
             "colors": {"anterior": [0.9, 0.7, 0.2], "posterior": [0.3, 0.6, 0.9]},
             "trainable": True,
         }
-        model = {"type": "segmentation", "labels": {"anterior": 1, "posterior": 2}, "dimension": 3, "description": "Both parts of the hippocampus.", "config": {}}
+        model = {
+            "type": "segmentation",
+            "labels": {"anterior": 1, "posterior": 2},
+            "dimension": 3,
+            "description": "Both parts of the hippocampus.",
+            "config": {},
+        }
         return {
             "name": "MedGAN",
             "description": "MedGAN test server",
@@ -242,11 +289,16 @@ class World:
             "labels": {"anterior": 1, "posterior": 2},
             "models": {MODEL: {**model, "medgan": medgan}},
             "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
-            "strategies": {"uncertainty": {"description": "Where the model is least sure"}, "random": {"description": "Any study"}},
+            "strategies": {
+                "uncertainty": {"description": "Where the model is least sure"},
+                "random": {"description": "Any study"},
+            },
             "scoring": {},
             "train_stats": {},
             "datastore": {"total": len(self.studies), "completed": len(self.labels), "label_tags": {}, "train": []},
-            "medgan": {"version": "0.1.0", "limits": {"max_upload_mb": 1024, "max_voxels": 268435456}, "token_required": bool(self.token)},
+            "medgan": {
+                "version": "0.1.0",
+                "limits": {"max_upload_mb": 1024, "max_voxels": 268435456},
+                "token_required": bool(self.token),
+            },
         }
-
-

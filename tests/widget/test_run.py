@@ -1,0 +1,234 @@
+"""Running a model: consent, options from the schema, cancel, undo, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+
+from tests.host import Host
+from tests.host.user import User
+
+
+def _segments(user: User) -> dict[str, int]:
+    """Voxels of each segment by name."""
+    node = user.module.widget.shared.segmentation
+    volume = user.module.widget.shared.volume
+    segmentation = node.GetSegmentation() if node else None
+    ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())] if segmentation else []
+    return {
+        segmentation.GetSegment(i).GetName(): int(slicer.util.arrayFromSegmentBinaryLabelmap(node, i, volume).sum())
+        for i in ids
+    }
+
+
+def _start_with_own_volume(user: User, server: Any) -> Any:
+    volume = user.module.python.add_phantom()
+    user.connect(server.url)
+    user.choose(volume)
+    return volume
+
+
+def test_run_is_explained_until_it_is_possible(user: User, server: Any) -> None:
+    user.connect(server.url)
+    assert not user.ui.runButton.enabled
+    assert "Choose a volume" in user.ui.runButton.toolTip
+    user.take_next()
+    assert user.ui.runButton.enabled
+
+
+def test_nothing_is_sent_without_consent(user: User, server: Any, host: Host) -> None:
+    _start_with_own_volume(user, server)
+    host.desk.answers = ["Do not send"]
+    user.run()
+    assert server.world.received == []
+    assert len(host.desk.shown) == 1
+    assert user.ui.runButton.enabled
+    question = host.desk.shown[0]
+    assert server.url in question
+    assert "Not sent" in question
+
+
+def test_consent_is_asked_once_for_a_server(user: User, server: Any, host: Host) -> None:
+    from MedGANLib.panels import preferences
+
+    _start_with_own_volume(user, server)
+    host.desk.answers = ["Send"]
+    host.desk.on_show = lambda box: box.checkBox().setChecked(True)
+    user.run()
+    assert len(server.world.received) == 1
+    user.run()
+    assert len(server.world.received) == 2
+    assert len(host.desk.shown) == 1
+    assert preferences.has_consent(server.url, stored=False)
+    assert not preferences.has_consent(server.url, stored=True), "to keep a volume is another question"
+
+
+def test_consent_dialog_looks_right(user: User, server: Any, host: Host) -> None:
+    _start_with_own_volume(user, server)
+    host.desk.answers = ["Send"]
+    path = user.picture("before-consent").with_name("slicer-consent.png")
+    host.desk.on_show = lambda box: box.grab().save(str(path))
+    user.run()
+    assert path.stat().st_size > 1000
+
+
+def test_result_is_in_place(user: User, server: Any) -> None:
+    volume = _start_with_study(user, server)
+    expected = server.world.segment(slicer.util.arrayFromVolume(volume))
+    user.run()
+    assert _segments(user) == {"anterior": int((expected == 1).sum()), "posterior": int((expected == 2).sum())}
+    assert not user.ui.correctSection.collapsed, "the next step opens"
+    editor = user.module.widget.panel(user.module.python.CorrectPanel).editor
+    assert editor.segmentationNode() is user.module.widget.shared.segmentation
+    assert editor.sourceVolumeNode() is volume
+    user.open_only("runSection", "correctSection")
+    user.picture("result")
+
+
+def _start_with_study(user: User, server: Any) -> Any:
+    user.connect(server.url)
+    user.take_next()
+    return user.module.widget.shared.volume
+
+
+def test_options_come_from_the_schema_and_are_sent(user: User, server: Any, host: Host) -> None:
+    _start_with_study(user, server)
+    form = user.module.widget.panel(user.module.python.RunPanel).form
+    form.field("test_time_augmentation").widget.checked = False
+    form.field("smoothing").widget.value = 1.5
+    form.field("tiles").widget.value = 4
+    form.field("precision").widget.currentIndex = 1
+    points = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "here")
+    points.AddControlPoint([1.0, 2.0, 3.0])
+    form.field("points").selector.setCurrentNode(points)
+    user.run()
+    sent = server.world.infer_params[-1]
+    wanted = {"test_time_augmentation": False, "smoothing": 1.5, "tiles": 4, "precision": "half"}
+    assert {k: sent[k] for k in wanted} == wanted
+    np.testing.assert_allclose(sent["points"], [[1.0, 2.0, 3.0]])
+    assert "roi" not in sent
+
+
+def test_region_is_sent_in_ras(user: User, server: Any, host: Host) -> None:
+    _start_with_study(user, server)
+    roi = host.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    roi.SetXYZ(5.0, -6.0, 7.0)
+    roi.SetRadiusXYZ(10.0, 11.0, 12.0)
+    user.module.widget.panel(user.module.python.RunPanel).form.field("roi").selector.setCurrentNode(roi)
+    user.run()
+    sent = server.world.infer_params[-1]["roi"]
+    np.testing.assert_allclose(sent["center"], [5, -6, 7], atol=1e-3)
+    np.testing.assert_allclose(sent["size"], [20, 22, 24], atol=1e-3)
+
+
+def test_place_point_makes_a_node_and_starts_placing(user: User, server: Any) -> None:
+    _start_with_study(user, server)
+    field = user.module.widget.panel(user.module.python.RunPanel).form.field("points")
+    field.button.click()
+    assert field.value().IsA("vtkMRMLMarkupsFiducialNode")
+    assert field._placer.placeModeEnabled
+
+
+def test_points_of_one_study_are_not_used_for_the_next(user: User, server: Any) -> None:
+    _start_with_study(user, server)
+    field = user.module.widget.panel(user.module.python.RunPanel).form.field("points")
+    field.button.click()
+    field.value().AddControlPoint([1.0, 2.0, 3.0])
+    server.world.labels["case_1"] = b""
+    user.take_next()
+    assert field.value() is None
+
+
+def test_options_are_kept_with_the_scene(user: User, server: Any) -> None:
+    _start_with_study(user, server)
+    panel = user.module.widget.panel(user.module.python.RunPanel)
+    panel.form.field("tiles").widget.value = 7
+    user.run()
+    user.module.widget.logic.workflow.disconnect()
+    user.connect(server.url)
+    assert panel.form.values()["tiles"] == 7
+
+
+def test_cancel_ends_the_run_here_and_there(user: User, server: Any) -> None:
+    server.world.infer_seconds = 30.0
+    _start_with_study(user, server)
+    user.press("runButton")
+    user.until(lambda: any("/infer/" in r for r in server.world.requests), "the request")
+    assert user.ui.cancelButton.enabled
+    assert not user.ui.runButton.enabled
+    user.host.process(200)
+    user.picture("running")
+    user.press("cancelButton")
+    user.idle(3)
+    user.until(lambda: any(r.startswith("DELETE /jobs/") for r in server.world.requests), "the cancel at the server")
+    assert _segments(user) == {}
+    assert user.ui.runButton.enabled
+    assert user.longest_gap < 0.25, "the interface stood still"
+
+
+def test_undo_is_one_step_and_spares_manual_segments(user: User, server: Any, host: Host) -> None:
+    volume = _start_with_study(user, server)
+    manual = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    manual.CreateDefaultDisplayNodes()
+    manual.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segment = manual.GetSegmentation().AddEmptySegment("", "lesion")
+    drawn = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    drawn[5:9, 5:9, 5:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, manual, segment, volume)
+    user.ui.segmentationSelector.setCurrentNode(manual)
+    user.run()
+    assert set(_segments(user)) == {"lesion", "anterior", "posterior"}
+    user.press("undoButton")
+    user.host.process()
+    assert _segments(user) == {"lesion": 64}
+    assert not user.ui.undoButton.enabled
+
+
+def test_corrected_segments_are_not_overwritten_unasked(user: User, server: Any, host: Host) -> None:
+    volume = _start_with_study(user, server)
+    user.run()
+    node = user.module.widget.shared.segmentation
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    edited = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volume).copy()
+    edited[:, :, :20] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(edited, node, first, volume)
+    host.desk.answers = ["Keep"]
+    user.run()
+    assert any("You corrected" in text for text in host.desk.shown)
+    assert int(edited.sum()) in _segments(user).values()
+
+
+def test_a_refusal_shows_reason_and_hint_and_the_button_lives(user: User, server: Any) -> None:
+    from MedGANLib.testing.world import Refusal
+
+    _start_with_study(user, server)
+    reason = Refusal(422, "needs_region", "The whole head is shown.", "Place a point near a hippocampus.")
+    server.world.trouble["/infer"] = reason
+    user.run()
+    assert "The whole head is shown." in user.says
+    assert "Place a point near a hippocampus." in user.says
+    assert user.state.message.kind == "error"
+    user.picture("refusal")
+    server.world.trouble.clear()
+    user.run()
+    assert _segments(user)
+
+
+def test_words_from_the_server_cannot_be_markup(user: User, server: Any) -> None:
+    from MedGANLib.testing.world import Refusal
+
+    _start_with_study(user, server)
+    server.world.trouble["/infer"] = Refusal(500, "oops", "<img src='http://evil.example/x.png'> broke")
+    user.run()
+    assert "<img" not in user.ui.messageLabel.text
+    assert "<img" not in user.ui.hintLabel.text
+
+
+def test_the_scene_is_kept_when_the_next_study_comes(user: User, server: Any, host: Host) -> None:
+    mine = user.module.python.add_phantom("mine")
+    _start_with_study(user, server)
+    assert host.scene.GetNodeByID(mine.GetID()) is mine
+    assert user.module.widget.shared.volume is not mine
