@@ -20,7 +20,7 @@ from .segments import (
     segment_ids,
     segment_of,
 )
-from .volumes import affine, dimensions, image_from_array, to_matrix, write_node
+from .volumes import affine, dimensions, flip_slices, image_from_array, to_matrix, write_node
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def export_labels(
     table: LabelTable,
     path: Union[str, Path],
     grid: Optional[np.ndarray] = None,
+    flipped: bool = False,
 ) -> LabelExport:
     """Write the segments that carry a label of `table` as a label map on the volume's grid.
 
@@ -57,17 +58,22 @@ def export_labels(
         table: Names and values of the labels.
         path: File to write.
         grid: Voxel to RAS matrix to write; by default where the volume is now.
+        flipped: Whether to count the slices from the other end, as the image's file does.
 
     Raises:
         NothingToSubmit: No voxel of the volume carries a label of the table.
     """
     labels = label_map(segmentation, volume, table)
-    node = slicer.vtkMRMLLabelMapVolumeNode()
-    node.SetIJKToRASMatrix(to_matrix(affine(volume) if grid is None else grid))
-    node.SetAndObserveImageData(image_from_array(labels.array))
-    write_node(node, path, compress=True)
+    _write(labels.array, affine(volume) if grid is None else grid, path, flipped)
     counts = np.stack(np.unique(labels.array[labels.array > 0], return_counts=True), axis=1)
     return LabelExport(Path(path), dict(counts.tolist()), tuple(labels.warnings), tuple(labels.notes))
+
+
+def _write(array: np.ndarray, matrix: np.ndarray, path: Union[str, Path], flipped: bool) -> None:
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    node.SetIJKToRASMatrix(to_matrix(flip_slices(matrix, len(array)) if flipped else matrix))
+    node.SetAndObserveImageData(image_from_array(array[::-1] if flipped else array))
+    write_node(node, path, compress=True)
 
 
 def label_map(segmentation: Any, volume: Any, table: LabelTable) -> LabelMap:

@@ -15,7 +15,7 @@ from .jobs import Job, Work
 from .records import ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
 from .studying import then_remove
-from .volumes import known_id, server_affine
+from .volumes import known_id, server_affine, server_flipped
 
 TRAINING_POLL_SECONDS = 1.0
 OVER = {
@@ -104,9 +104,10 @@ class Learning(Inferring):
     def _export(self, model: ModelInfo, segmentation: Any, volume: Any) -> LabelExport:
         if segmentation is None:
             raise SceneProblem("There is no segmentation to submit.", "Run a model, or choose a segmentation.")
-        grid = server_affine(volume, self._server().address)
+        address = self._server().address
         path = self.folder / f"{secrets.token_hex(8)}.nrrd"
-        return export_labels(segmentation, volume, label_table(model), path, grid)
+        grid, flipped = server_affine(volume, address), server_flipped(volume, address)
+        return export_labels(segmentation, volume, label_table(model), path, grid, flipped)
 
     def _submission(self, model: str, volume: Any, label: Path) -> Work:
         client = self._server()

@@ -18,7 +18,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from .errors import CannotProcess, WrongGrid
 from .records import Color
 from .scene import Scene
-from .volumes import affine, dimensions, image_from_array, read_node, same_affine, to_array, to_matrix, voxels
+from .volumes import affine, dimensions, image_from_array, read_on_grid, to_array, to_matrix
 
 BINARY = "Binary labelmap"
 MODEL_TAG = "MedGAN.Model"
@@ -198,14 +198,12 @@ def oriented_array(image: Any) -> np.ndarray:
 
 def _read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> np.ndarray:
     """Return the label map's voxels (k, j, i) as integers after a look at its grid and its values."""
-    node = read_node(path, "vtkMRMLLabelMapVolumeNode")
-    size = dimensions(volume)
-    if dimensions(node) != size or not same_affine(affine(node), grid, size):
+    found = read_on_grid(path, dimensions(volume), grid)
+    if found is None:
         raise WrongGrid(
             f"The result does not lie on the grid of '{volume.GetName()}'; it was not shown.",
             "Run the model again; if it happens again, tell the administrator.",
         )
-    found = voxels(node)
     labels = found.astype(np.int32)
     if not np.array_equal(labels, found) or labels.min() < 0 or labels.max() > MAX_VALUE:
         raise CannotProcess("The result has values that are not labels.", "Tell the administrator.")

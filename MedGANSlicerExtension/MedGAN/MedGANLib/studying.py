@@ -13,6 +13,7 @@ from .connecting import Connecting
 from .consents import ConsentBook, check_size
 from .downloads import unpacked
 from .errors import SceneProblem
+from .headers import is_left_handed
 from .jobs import Job, JobQueue, Work
 from .records import Sample
 from .scene import Scene
@@ -102,7 +103,7 @@ class Studying(Connecting):
 
     def _load_sample(self, sample: Sample, path: Path) -> Any:
         volume = load_volume(path, re.sub(r"\.\w+(\.gz)?$", "", sample.name), self._scene)
-        mark_known(volume, self._server().address, sample.id)
+        mark_known(volume, self._server().address, sample.id, is_left_handed(path))
         return volume
 
     def _activate(self, volume: Any) -> Study:

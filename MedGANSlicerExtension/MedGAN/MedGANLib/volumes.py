@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 import slicer
@@ -20,7 +20,9 @@ VERSION = "MedGAN.Version"
 IMAGE_ID = "MedGAN.ImageId"
 SERVER = "MedGAN.Server"
 SERVER_AFFINE = "MedGAN.ServerAffine"
-"""Node attributes: a model's image, who made it, the server's id of a study, whose id that is, and its affine there."""
+SERVER_FLIPPED = "MedGAN.ServerFlipped"
+"""Node attributes: a model's image, who made it, the server's id of a study, whose id that is, its affine there, and
+whether its slices are counted the other way there."""
 
 GRID_TOLERANCE = 0.01
 """Share of the smallest voxel edge by which two grids may differ and still be the same."""
@@ -133,8 +135,16 @@ def scalar_volumes(scene: Scene) -> List[Any]:
     return [v for v in scene.nodes("vtkMRMLScalarVolumeNode") if not v.IsA("vtkMRMLLabelMapVolumeNode")]
 
 
-def mark_known(volume: Any, server: str, image_id: str) -> None:
-    """Note on a volume that a server has it as the study `image_id`, on the grid that it has now."""
+def mark_known(volume: Any, server: str, image_id: str, flipped: bool = False) -> None:
+    """Note on a volume that a server has it as the study `image_id`, on the grid that it has now.
+
+    Args:
+        volume: The volume.
+        server: The server's address.
+        image_id: The id there.
+        flipped: Whether the file there counts its slices the other way (see `headers`).
+    """
+    volume.SetAttribute(SERVER_FLIPPED, "true" if flipped else None)
     volume.SetAttribute(SERVER, server)
     volume.SetAttribute(IMAGE_ID, image_id)
     volume.SetAttribute(SERVER_AFFINE, json.dumps(affine(volume).tolist()))
@@ -151,6 +161,31 @@ def server_affine(volume: Any, server: str) -> np.ndarray:
     return np.array(json.loads(text)) if text else affine(volume)
 
 
+def server_flipped(volume: Any, server: str) -> bool:
+    """Whether a server's file of a volume counts its slices the other way."""
+    return bool(known_id(volume, server)) and volume.GetAttribute(SERVER_FLIPPED) == "true"
+
+
+def flip_slices(matrix: np.ndarray, depth: int) -> np.ndarray:
+    """Return the voxel to RAS matrix of the same grid with its `depth` slices counted from the other end."""
+    flip = np.diag([1.0, 1.0, -1.0, 1.0])
+    flip[2, 3] = depth - 1
+    return matrix @ flip
+
+
+def read_on_grid(path: Union[str, Path], size: Tuple[int, int, int], grid: np.ndarray) -> Optional[np.ndarray]:
+    """Return the voxels (k, j, i) of a label map file in the order of a grid; None when the file is on another one.
+
+    Slicer reverses the slices of left-handed files while it reads; they are put back into the grid's order.
+    """
+    node = read_node(path, "vtkMRMLLabelMapVolumeNode")
+    if dimensions(node) != size:
+        return None
+    if same_affine(affine(node), grid, size):
+        return voxels(node).copy()
+    return voxels(node)[::-1].copy() if same_affine(flip_slices(affine(node), size[2]), grid, size) else None
+
+
 def read_node(path: Union[str, Path], class_name: str) -> Any:
     """Read an image file into a node outside of any scene."""
     node = getattr(slicer, class_name)()
@@ -163,7 +198,7 @@ def write_node(volume: Any, path: Union[str, Path], compress: bool = False) -> N
     """Write a volume node's voxels and geometry; raises `StorageProblem` when that fails."""
     storage = _storage(path)
     storage.SetUseCompression(compress)
-    if not storage.WriteData(volume):
+    if not storage.WriteData(volume) or not Path(path).is_file():
         raise StorageProblem("A volume could not be written to a temporary file.", "Check the disk's free space.")
 
 
