@@ -192,10 +192,10 @@ class _Fitter:
         ema = get_ema_multi_avg_fn(self.config.ema)
         self.raw = {name: net.to(self.device) for name, net in self.task.networks.items()}
         self.averages = {n: AveragedModel(net, multi_avg_fn=ema, use_buffers=True) for n, net in self.raw.items()}
+        self.shared: dict[str, nn.Module] = dict(self.raw)
         if self.world.size > 1:
             devices = [self.device] if self.device.type == "cuda" else None
-            for name, net in self.raw.items():
-                self.task.networks[name] = DistributedDataParallel(net, device_ids=devices)
+            self.shared = {n: DistributedDataParallel(net, device_ids=devices) for n, net in self.raw.items()}
 
     def _optimiser(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for name in phase.networks for p in self.raw[name].parameters()]
@@ -229,8 +229,7 @@ class _Fitter:
         """All phases of one step; returns the last phase's loss, which is the generator's or the only one."""
         total = torch.zeros(())
         for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
-            for name, net in self.task.networks.items():
-                net.requires_grad_(name in phase.networks).train()
+            self._open(phase)
             with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
                 total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
             if not torch.isfinite(total) and not self.scaler.is_enabled():
@@ -242,6 +241,13 @@ class _Fitter:
         for name, net in self.raw.items():
             self.averages[name].update_parameters(net)
         return float(total.detach())
+
+    def _open(self, phase: Phase) -> None:
+        """Lets a phase change its own networks, with gradients shared among processes, and no other."""
+        for name, net in self.raw.items():
+            mine = name in phase.networks
+            net.requires_grad_(mine).train()
+            self.task.networks[name] = self.shared[name] if mine else net
 
     def _descend(self, optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -34,6 +34,7 @@ class ModelSpec:
         network: `{"name": …, **arguments}` for `trainers.networks.build`.
         preprocess: arguments of the task's preprocessing.
         labels: label name to value. colors: label name to RGB in 0-1.
+        organs: how many of the organ a patient has, for models that look for one.
         inputs: `[{"name", "modality"}]`, in channel order.
         metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
         training: what it was trained with, for the card and for fine-tuning.
@@ -48,6 +49,7 @@ class ModelSpec:
     labels: dict[str, int] = field(default_factory=dict)
     colors: dict[str, list[float]] = field(default_factory=dict)
     inputs: list[dict[str, str]] = field(default_factory=list)
+    organs: int = 1
     version: str = "v0001"
     data: str = ""
     licence: str = ""

@@ -1,16 +1,18 @@
 """Medical volumes from and to files, with everything checked that can be wrong with a file.
 
 Arrays are indexed (x, y, z) as in nibabel; affines take voxel indices to RAS millimetres as in NIfTI and 3D Slicer.
-SimpleITK does the reading and writing; its LPS coordinates never leave this file.
+SimpleITK and nibabel do the reading and writing; ITK's LPS coordinates never leave this file.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -280,13 +282,26 @@ def _check_length(header: Header, path: Path) -> None:
 
 def _read(path: Path) -> Volume:
     try:
-        image = _reader(path).Execute()
-    except RuntimeError as error:
+        return _read_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else _read_itk(path)
+    except (RuntimeError, OSError, EOFError, zlib.error, ValueError) as error:
         raise VolumeError(
             "not_an_image", f"{path.name} is damaged: its voxels cannot be read.", "Export and send it again."
         ) from error
+
+
+def _read_itk(path: Path) -> Volume:
+    image = _reader(path).Execute()
     array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Volume(array, _affine(image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+
+
+def _read_nifti(path: Path) -> Volume:
+    """Voxels by nibabel: ITK turns NaN into 0 and reads a NIfTI file that was cut off as if the rest were 0."""
+    array = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Volume(native, _header(_reader(path), path).affine)
 
 
 def _integer_labels(array: npt.NDArray[Any], values: Iterable[int] | None) -> npt.NDArray[Any]:

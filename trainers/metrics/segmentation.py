@@ -29,30 +29,26 @@ def label_metrics(
         `{"dice": {name: value}, "hd95_mm": {name: value}}`. A label that is in neither map has NaN for both; one that
         is in one map alone has Dice 0 and an infinite distance.
     """
-    values = list(labels.values())
-    region = _bounding_box((predicted > 0) | (truth > 0))
-    one, two = (_channels(m[region], values) for m in (predicted, truth))
-    dice = compute_dice(one, two, include_background=True, ignore_empty=False)[0]
-    distance = compute_hausdorff_distance(
-        one, two, include_background=True, percentile=95, spacing=[float(s) for s in spacing]
-    )[0]
     out: dict[str, dict[str, float]] = {"dice": {}, "hd95_mm": {}}
-    for name, d, h, p, t in zip(labels, dice, distance, one[0], two[0], strict=True):
-        empty = (not p.any(), not t.any())
-        out["dice"][name] = math.nan if all(empty) else float(d)
-        out["hd95_mm"][name] = math.nan if all(empty) else math.inf if any(empty) else float(h)
+    for name, value in labels.items():
+        out["dice"][name], out["hd95_mm"][name] = _compare(predicted == value, truth == value, spacing)
     return out
 
 
-def _channels(label: Array, values: Sequence[int]) -> torch.Tensor:
-    """A label map as (1, label, x, y, z) masks."""
-    return torch.from_numpy(np.stack([label == v for v in values])[None].astype(np.float32))
+def _compare(predicted: Array, truth: Array, spacing: Sequence[float] | Array) -> tuple[float, float]:
+    """Dice and 95 % Hausdorff distance (mm) of two masks."""
+    if not (predicted.any() and truth.any()):
+        neither = not predicted.any() and not truth.any()
+        return (math.nan, math.nan) if neither else (0.0, math.inf)
+    region = _bounding_box(predicted | truth)
+    one, two = (torch.from_numpy(m[region][None, None].astype(np.float32)) for m in (predicted, truth))
+    steps = [float(s) for s in spacing]
+    distance = compute_hausdorff_distance(one, two, include_background=True, percentile=95, spacing=steps)
+    return float(compute_dice(one, two, include_background=True)), float(distance)
 
 
 def _bounding_box(mask: Array, margin: int = 2) -> tuple[slice, ...]:
-    """Slices around a mask, so that large empty images cost nothing; a small corner if it is empty."""
-    if not mask.any():
-        return (slice(0, 4),) * 3
+    """Slices around a mask that is not empty, so that large images cost nothing."""
     spots = np.argwhere(mask)
     low, high = np.maximum(spots.min(0) - margin, 0), spots.max(0) + 1 + margin
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))

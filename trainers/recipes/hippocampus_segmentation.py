@@ -24,6 +24,7 @@ SPEC = ModelSpec(
     labels={"anterior": 1, "posterior": 2},
     colors={"anterior": [0.95, 0.70, 0.20], "posterior": [0.25, 0.65, 0.95]},
     inputs=[{"name": "image", "modality": "MR T1"}],
+    organs=2,
     data="Medical Segmentation Decathlon, Task04 Hippocampus (Simpson et al. 2019; Antonelli et al. 2022)",
     licence="CC BY-SA 4.0",
     body_part="hippocampus",

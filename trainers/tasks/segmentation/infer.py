@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import nn
 
 from trainers.data.volumes import Volume
 from trainers.fit import pick_device
 from trainers.monitor import Monitor
 from trainers.networks import build
-from trainers.preprocess import CanonicalGrid, Preprocess, Window, normalise
+from trainers.preprocess import Preprocess
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights
 from trainers.tasks.segmentation.regions import Roi, first_windows, is_small
+from trainers.tasks.segmentation.search import Search
 
 Floats = npt.NDArray[np.float32]
 STRIDE = 8  # window sizes are padded to a multiple: the network halves them three times
-RECENTRE_MM = 2.0  # a window is moved until the organ's middle is this near its own
-RECENTRE_ROUNDS = 4
-SMALLEST_MM3 = 200.0  # less than a fifteenth of an adult hippocampus is not one
 
 
 @dataclass(frozen=True)
@@ -88,12 +83,15 @@ class Segmenter:
         Raises:
             VolumeError: `needs_region`. Cancelled: from the monitor.
         """
-        run = _Run(self, volume, test_time_augmentation, monitor)
-        if is_small(run.grid, self.settings):
-            run.take(run.grid.whole())
+        search = Search(volume, self.settings, self.spec.organs, self.probabilities, test_time_augmentation, monitor)
+        if is_small(search.grid, self.settings):
+            search.take(search.grid.whole())
+        elif points:
+            search.near_points(first_windows(search.grid, self.settings, points, None))
         else:
-            run.search(first_windows(run.grid, self.settings, points, roi), from_points=bool(points))
-        return run.result()
+            search.in_region(first_windows(search.grid, self.settings, (), roi))
+        label, uncertainty = search.paste(self.values)
+        return Segmentation(volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
 
     @torch.inference_mode()
     def probabilities(self, image: Floats, mirror: bool) -> Floats:
@@ -108,99 +106,3 @@ class Segmenter:
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         return self._network(batch).float()
-
-
-class _Run:
-    """One call of a Segmenter: the windows it looked at and what it found there."""
-
-    def __init__(self, model: Segmenter, volume: Volume, mirror: bool, monitor: Monitor) -> None:
-        self.model, self.volume, self.mirror, self.monitor = model, volume, mirror, monitor
-        self.grid = CanonicalGrid(volume, model.settings.spacing)
-        self.found: list[tuple[Window, Floats]] = []
-        self.warnings: list[str] = []
-        self.seconds = {"pre": 0.0, "infer": 0.0, "post": 0.0}
-
-    def take(self, window: Window) -> None:
-        """Segments one window and keeps the result."""
-        self.found.append((window, _largest(self._look(window))))
-
-    def search(self, windows: Sequence[Window], from_points: bool) -> None:
-        """Looks at windows, moves each onto the organ it shows, and keeps what is new."""
-        for number, window in enumerate(windows):
-            self.monitor.report(progress=number / len(windows))
-            window, maps = self._recentre(window)
-            if self._size_mm3(maps) < SMALLEST_MM3:
-                if from_points:
-                    self.warnings.append(f"Nothing was found near point {number + 1}. Place it nearer to the organ.")
-            elif not any(self._same(window, other) for other, _ in self.found):
-                self.found.append((window, maps))
-        if not self.found and not from_points:
-            self.warnings.append("Nothing was found in the region of interest.")
-
-    def result(self) -> Segmentation:
-        """Brings all windows back to the image's own voxels."""
-        started = time.perf_counter()
-        label, entropy = self.grid.oriented_zeros(np.uint8), self.grid.oriented_zeros(np.float32)
-        for window, maps in self.found:
-            block, slices = self.grid.paste(maps, window)
-            values = self.model.values[block.argmax(0)]
-            label[slices] = np.where(values > 0, values, label[slices])
-            entropy[slices] = np.maximum(entropy[slices], _entropy(block))
-        self.seconds["post"] = time.perf_counter() - started
-        self.monitor.report(progress=1.0)
-        native = [self.volume.like(self.grid.to_native(part)) for part in (label, entropy)]
-        return Segmentation(native[0], native[1], self.warnings, self.seconds)
-
-    def _look(self, window: Window) -> Floats:
-        self.monitor.check()
-        started = time.perf_counter()
-        image = normalise(
-            self.grid.extract(self.volume.array, window), self.grid.inside(window), self.model.settings.clip
-        )
-        prepared = time.perf_counter()
-        maps = self.model.probabilities(image, self.mirror)
-        self.seconds["pre"] += prepared - started
-        self.seconds["infer"] += time.perf_counter() - prepared
-        return maps
-
-    def _recentre(self, window: Window) -> tuple[Window, Floats]:
-        """Moves a window until the organ that it shows is in its middle."""
-        maps = _largest(self._look(window))
-        for _ in range(RECENTRE_ROUNDS):
-            spots = np.argwhere(maps.argmax(0) > 0)
-            if not len(spots):
-                break
-            middle = (spots.min(0) + spots.max(0)) / 2
-            better = Window.around(middle + window.start, window.size)
-            moved = np.abs(np.subtract(better.start, window.start)) * self.model.settings.spacing
-            if moved.max() < RECENTRE_MM:
-                break
-            window, maps = better, _largest(self._look(better))
-        return window, maps
-
-    def _size_mm3(self, maps: Floats) -> float:
-        return float((maps.argmax(0) > 0).sum() * np.prod(self.model.settings.spacing))
-
-    @staticmethod
-    def _same(a: Window, b: Window) -> bool:
-        """Whether two windows show the same organ: nearer than half a window."""
-        return bool(np.all(np.abs(np.subtract(a.start, b.start)) < np.array(a.size) / 2))
-
-
-def _largest(maps: Floats) -> Floats:
-    """Turns all but the largest connected piece of foreground into background. Takes and returns (class, x, y, z)."""
-    pieces, count = ndimage.label(maps.argmax(0) > 0)
-    if count < 2:
-        return maps
-    sizes = np.bincount(pieces.ravel())[1:]
-    stray = (pieces > 0) & (pieces != 1 + sizes.argmax())
-    out = maps.copy()
-    out[:, stray] = 0
-    out[0, stray] = 1
-    return out
-
-
-def _entropy(maps: npt.NDArray[Any]) -> Floats:
-    """Shannon entropy over the first axis, nats."""
-    p = np.clip(maps, 1e-7, 1)
-    return -(p * np.log(p)).sum(0)

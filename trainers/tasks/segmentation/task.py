@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.samples import as_tensors, load_samples
 
-DISCRIMINATOR = {"name": "PatchDiscriminator", "spatial_dims": 3, "channels": 24, "num_layers_d": 3}
+DISCRIMINATOR = {"name": "PatchDiscriminator", "spatial_dims": 3, "channels": 24}
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,10 @@ class SegmentationTask(TrainingTask):
         self.networks = {"generator": network}
         self.classes = len(spec.labels) + 1
         if config.adversarial:
-            arguments = {**DISCRIMINATOR, "in_channels": 1 + self.classes}
-            self.networks["discriminator"] = build(arguments)
+            halvings = min(3, int(math.log2(min(config.patch))) - 2)
+            self.networks["discriminator"] = build(
+                {**DISCRIMINATOR, "in_channels": 1 + self.classes, "num_layers_d": halvings}
+            )
         self._augment = segmentation_augmentation(config.patch, config.augmentation)
         self._supervised = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
         self._adversarial = PatchAdversarialLoss(criterion="hinge", no_activation_leastsq=True)
@@ -98,7 +101,7 @@ class SegmentationTask(TrainingTask):
         random = np.random.default_rng([self.config.seed, step, rank])
         self._augment.set_random_state(seed=int(random.integers(2**31)))
         items = [self._augment(as_tensors(self._pick(random))) for _ in range(size)]
-        return {key: torch.stack([torch.as_tensor(i[key]) for i in items]).float() for key in ("image", "label")}
+        return {key: torch.stack([i[key].as_tensor() for i in items]).float() for key in ("image", "label")}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """Mean Dice over labels and validation cases, of the averaged network, without test-time augmentation."""

@@ -1,0 +1,125 @@
+"""Specs, weights, lists of cases, and finding models by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.data.cases import Case, find_cases, hash_fraction, split_cases
+from trainers.files import atomic_path
+from trainers.networks import build
+from trainers.recipes import RECIPES
+from trainers.spec import (
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    ModelNotAvailable,
+    ModelSpec,
+    load_weights,
+    save_weights,
+    weights_checksum,
+)
+from trainers.zoo import find_model
+
+
+def test_a_spec_comes_back_as_it_was(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    tiny_spec.save(tmp_path)
+    assert ModelSpec.load(tmp_path) == tiny_spec
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99}', "not json"])
+def test_a_bad_spec_is_an_unavailable_model(tmp_path: Path, text: str) -> None:
+    (tmp_path / SPEC_FILE).write_text(text)
+    with pytest.raises(ModelNotAvailable):
+        ModelSpec.load(tmp_path)
+
+
+def test_a_spec_of_a_later_format_is_refused(untrained: Path) -> None:
+    value = json.loads((untrained / SPEC_FILE).read_text())
+    (untrained / SPEC_FILE).write_text(json.dumps({**value, "format": 99}))
+    with pytest.raises(ModelNotAvailable, match="format 99"):
+        ModelSpec.load(untrained)
+
+
+def test_weights_round_trip_with_shared_tensors(tmp_path: Path) -> None:
+    """DynUNet knows its layers by two names; the file has each once and both names are filled."""
+    network = build(RECIPES["hippocampus_segmentation"].spec.network).eval()
+    save_weights(network, tmp_path / WEIGHTS_FILE)
+    parameters = sum(p.numel() for p in network.parameters())
+    assert (tmp_path / WEIGHTS_FILE).stat().st_size < 2.2 * parameters
+    other = build(RECIPES["hippocampus_segmentation"].spec.network).eval()
+    load_weights(other, tmp_path / WEIGHTS_FILE)
+    image = torch.randn(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(other(image), network(image), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "other network", "not finite"])
+def test_damaged_weights_are_an_error_never_random_output(tiny_spec: ModelSpec, untrained: Path, damage: str) -> None:
+    path = untrained / WEIGHTS_FILE
+    network = build(tiny_spec.network)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "other network":
+        save_weights(build({**tiny_spec.network, "channels": [8, 16, 32]}), path)
+    else:
+        with torch.no_grad():
+            next(network.parameters()).fill_(float("nan"))
+        save_weights(network, path)
+    with pytest.raises(ModelNotAvailable):
+        load_weights(build(tiny_spec.network), path)
+
+
+def test_the_checksum_is_that_of_the_file(untrained: Path) -> None:
+    before = weights_checksum(untrained)
+    assert before.startswith("sha256:") and len(before) == 71
+    with (untrained / WEIGHTS_FILE).open("ab") as stream:
+        stream.write(b"x")
+    assert weights_checksum(untrained) != before
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.json") as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.json", "old")]
+
+
+def test_cases_are_pairs_and_missing_partners_are_named(ball_cases: list[Case], tmp_path: Path) -> None:
+    assert [c.id for c in find_cases(tmp_path / "data")] == [c.id for c in ball_cases]
+    ball_cases[2].label.unlink()
+    with pytest.raises(FileNotFoundError, match=r"p2\.nii\.gz"):
+        find_cases(tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match="images"):
+        find_cases(tmp_path / "nowhere")
+
+
+def test_the_split_is_by_patient_and_does_not_depend_on_order() -> None:
+    cases = [Case(f"{patient}_{side}", Path(), Path()) for patient in range(30) for side in "LR"]
+    one = split_cases(cases, 5, 6, lambda c: c.id.split("_")[0])
+    two = split_cases(cases[::-1], 5, 6, lambda c: c.id.split("_")[0])
+    patients = [{c.id.split("_")[0] for c in part} for part in (one.train, one.validation, one.test)]
+    assert [len(p) for p in patients] == [19, 5, 6]
+    assert not (patients[0] & patients[1] | patients[1] & patients[2] | patients[0] & patients[2])
+    assert {c.id for c in one.test} == {c.id for c in two.test}
+
+
+def test_hash_fractions_are_spread_and_stable() -> None:
+    assert hash_fraction("hippocampus_001") == pytest.approx(0.5208, abs=1)
+    assert hash_fraction("a") == hash_fraction("a") != hash_fraction("b")
+    values = [hash_fraction(str(i)) for i in range(1000)]
+    assert 0.45 < sum(v < 0.5 for v in values) / 1000 < 0.55
+
+
+def test_models_are_found_by_name_folder_and_newest_version(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDGAN_MODELS", str(untrained.parents[1]))
+    assert find_model("ball") == untrained
+    assert find_model(str(untrained)) == untrained
+    assert find_model(str(untrained.parent)) == untrained
+    with pytest.raises(ModelNotAvailable, match="Known: ball"):
+        find_model("cube")

@@ -1,0 +1,167 @@
+"""Looking for an organ in an image, window by window, and pasting what was found back into the image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from trainers.data.volumes import Volume
+from trainers.monitor import Monitor
+from trainers.preprocess import CanonicalGrid, Preprocess, Window, normalise
+
+Floats = npt.NDArray[np.float32]
+RECENTRE_MM = 2.0  # a window is moved until the organ's middle is this near its own
+RECENTRE_ROUNDS = 4
+SMALLEST_MM3 = 200.0  # less than a tenth of the smallest adult hippocampus is not one
+SURENESS_GAP = 0.1  # in a region, what is this much less sure than the surest find is taken for something else
+
+
+@dataclass(frozen=True)
+class Find:
+    """An organ: where, and its class probabilities (class, x, y, z) there."""
+
+    window: Window
+    maps: Floats
+
+    @property
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """Voxels that are not background."""
+        return self.maps.argmax(0) > 0
+
+    @property
+    def sureness(self) -> float:
+        """Mean probability of the chosen class over the organ; 0 if there is none."""
+        return float(self.maps.max(0)[self.foreground].mean()) if self.foreground.any() else 0.0
+
+    def middle(self) -> npt.NDArray[np.float64] | None:
+        """Middle of the organ's bounding box, canonical index; None if there is none."""
+        spots = np.argwhere(self.foreground)
+        return (spots.min(0) + spots.max(0)) / 2 + self.window.start if len(spots) else None
+
+
+class Search:
+    """One image, the windows that were looked at, and what was found.
+
+    Attributes:
+        grid: the image as the network sees it. warnings: sentences for the clinician. seconds: `pre, infer, post`.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        settings: Preprocess,
+        organs: int,
+        probabilities: Callable[[Floats, bool], Floats],
+        mirror: bool,
+        monitor: Monitor,
+    ) -> None:
+        """`organs` is how many a patient has; `probabilities` runs the network on a window, mirrored too if asked."""
+        self.volume, self.settings, self.organs = volume, settings, organs
+        self.probabilities, self.mirror, self.monitor = probabilities, mirror, monitor
+        self.grid = CanonicalGrid(volume, settings.spacing)
+        self.finds: list[Find] = []
+        self.warnings: list[str] = []
+        self.seconds = {"pre": 0.0, "infer": 0.0, "post": 0.0}
+
+    def take(self, window: Window) -> None:
+        """Segments one window as it is."""
+        self.finds.append(self._look(window, self.mirror))
+        if self.finds[0].middle() is None:
+            self.warnings.append("Nothing was found in the image.")
+
+    def near_points(self, windows: Sequence[Window]) -> None:
+        """Segments the organ near the middle of each window."""
+        for number, window in enumerate(windows):
+            self.monitor.report(progress=number / len(windows))
+            find = self._settle(self._look(window, mirror=False))
+            if self._too_small(find):
+                self.warnings.append(f"Nothing was found near point {number + 1}. Place it nearer to the organ.")
+            elif not self._known(find):
+                self.finds.append(self._look(find.window, self.mirror))
+
+    def in_region(self, windows: Sequence[Window]) -> None:
+        """Segments the organs in windows that cover a region: the surest ones, as many as a patient has."""
+        candidates = []
+        for number, window in enumerate(windows):
+            self.monitor.report(progress=0.8 * number / len(windows))
+            find = self._settle(self._look(window, mirror=False))
+            if not self._too_small(find):
+                candidates.append(find)
+        best = max((c.sureness for c in candidates), default=0.0)
+        for find in sorted(candidates, key=lambda c: c.sureness, reverse=True):
+            sure = find.sureness > best - SURENESS_GAP
+            if sure and len(self.finds) < self.organs and not self._known(find):
+                self.finds.append(self._look(find.window, self.mirror))
+        if not self.finds:
+            self.warnings.append("Nothing was found in the region of interest.")
+
+    def paste(self, values: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Floats]:
+        """The label map (classes replaced by `values`) and the entropy in nats, on the image's own voxels."""
+        started = time.perf_counter()
+        label, entropy = self.grid.oriented_zeros(np.uint8), self.grid.oriented_zeros(np.float32)
+        for find in self.finds:
+            block, slices = self.grid.paste(find.maps, find.window)
+            found = values[block.argmax(0)]
+            label[slices] = np.where(found > 0, found, label[slices])
+            entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
+        native = self.grid.to_native(label), self.grid.to_native(entropy)
+        self.seconds["post"] += time.perf_counter() - started
+        self.monitor.report(progress=1.0)
+        return native
+
+    def _look(self, window: Window, mirror: bool) -> Find:
+        """Runs the network on a window and keeps the largest piece that it shows."""
+        self.monitor.check()
+        started = time.perf_counter()
+        image = self.grid.extract(self.volume.array, window)
+        image = normalise(image, self.grid.inside(window), self.settings.clip)
+        prepared = time.perf_counter()
+        maps = largest_piece(self.probabilities(image, mirror))
+        self.seconds["pre"] += prepared - started
+        self.seconds["infer"] += time.perf_counter() - prepared
+        return Find(window, maps)
+
+    def _settle(self, find: Find) -> Find:
+        """Moves the window until the organ that it shows is in its middle."""
+        for _ in range(RECENTRE_ROUNDS):
+            middle = find.middle()
+            if middle is None:
+                break
+            better = Window.around(middle, find.window.size)
+            moved = np.abs(np.subtract(better.start, find.window.start)) * self.settings.spacing
+            if moved.max() < RECENTRE_MM:
+                break
+            find = self._look(better, mirror=False)
+        return find
+
+    def _too_small(self, find: Find) -> bool:
+        return float(find.foreground.sum() * np.prod(self.settings.spacing)) < SMALLEST_MM3
+
+    def _known(self, find: Find) -> bool:
+        """Whether the window shows an organ that was found already: nearer than half a window."""
+        half = np.array(find.window.size) / 2
+        return any(np.all(np.abs(np.subtract(find.window.start, f.window.start)) < half) for f in self.finds)
+
+
+def largest_piece(maps: Floats) -> Floats:
+    """Turns all but the largest connected piece of foreground into background. Takes and returns (class, x, y, z)."""
+    pieces, count = ndimage.label(maps.argmax(0) > 0)
+    if count < 2:
+        return maps
+    sizes = np.bincount(pieces.ravel())[1:]
+    stray = (pieces > 0) & (pieces != 1 + sizes.argmax())
+    out = maps.copy()
+    out[:, stray] = 0
+    out[0, stray] = 1
+    return out
+
+
+def entropy_of(maps: Floats) -> Floats:
+    """Shannon entropy over the first axis, nats."""
+    p = np.clip(maps, 1e-7, 1)
+    return -(p * np.log(p)).sum(0)
