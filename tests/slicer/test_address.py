@@ -35,7 +35,17 @@ def test_listening_address_is_replaced_with_a_note(typed: str, used: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "typed", ["", "   ", "ftp://server", "http://", "http://server:port", "http://server:99999", "http://a b:80", "http://u:p@server"]
+    "typed",
+    [
+        "",
+        "   ",
+        "ftp://server",
+        "http://",
+        "http://server:port",
+        "http://server:99999",
+        "http://a b:80",
+        "http://u:p@server",
+    ],
 )
 def test_what_is_not_an_address(typed: str) -> None:
     with pytest.raises(BadAddress) as caught:

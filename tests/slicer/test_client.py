@@ -49,7 +49,12 @@ def test_token_is_sent(server: FakeServer) -> None:
 
 def test_infer_by_id_streams_the_result(server: FakeServer, client: MedGANClient, tmp_path: Path) -> None:
     label = bytes(range(256)) * 5000
-    params = {"label_names": {"anterior": 3}, "version": "v0002", "warnings": ["thick slices"], "latencies": {"infer": 0.5}}
+    params = {
+        "label_names": {"anterior": 3},
+        "version": "v0002",
+        "warnings": ["thick slices"],
+        "latencies": {"infer": 0.5},
+    }
     server.reply("POST", "/infer/hippocampus", multipart(params, label), kind=MULTIPART)
     phases: list[tuple[float, str]] = []
     result = client.infer(
@@ -93,7 +98,13 @@ def test_bundle_is_unpacked_inside_the_folder_only(server: FakeServer, client: M
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as bundle:
         parts = [
-            {"name": "label", "kind": "labelmap", "file": "../../evil.nrrd", "labels": {"a": 3}, "colors": {"a": [1, 0, 0]}},
+            {
+                "name": "label",
+                "kind": "labelmap",
+                "file": "../../evil.nrrd",
+                "labels": {"a": 3},
+                "colors": {"a": [1, 0, 0]},
+            },
             {"name": "uncertainty", "kind": "volume", "file": "u.nrrd", "units": "nats"},
         ]
         bundle.writestr("manifest.json", json.dumps({"parts": parts, "version": "v0003"}))
@@ -138,7 +149,9 @@ def test_job_and_its_progress(server: FakeServer, client: MedGANClient, tmp_path
 
 
 def test_next_sample(server: FakeServer, client: MedGANClient) -> None:
-    server.reply("POST", "/activelearning/first", {"id": "case_1", "name": "/data/secret/case_1.nii.gz", "checksum": "SHA256:ab"})
+    server.reply(
+        "POST", "/activelearning/first", {"id": "case_1", "name": "/data/secret/case_1.nii.gz", "checksum": "SHA256:ab"}
+    )
     sample = client.next_sample("first")
     assert sample == Sample("case_1", "case_1.nii.gz", "SHA256:ab")
     assert json.loads(server.seen[0].body) == {"client_id": "me"}
@@ -260,8 +273,20 @@ VERSIONS = {
     "model": "hippocampus",
     "current": "v0002",
     "versions": [
-        {"version": "v0001", "origin": "shipped", "state": "published", "created": "2026-11-23T10:15:00Z", "parent": None},
-        {"version": "v0002", "origin": "fine-tuned", "state": "published", "created": "2026-11-23T11:15:00Z", "parent": "v0001"},
+        {
+            "version": "v0001",
+            "origin": "shipped",
+            "state": "published",
+            "created": "2026-11-23T10:15:00Z",
+            "parent": None,
+        },
+        {
+            "version": "v0002",
+            "origin": "fine-tuned",
+            "state": "published",
+            "created": "2026-11-23T11:15:00Z",
+            "parent": "v0001",
+        },
     ],
 }
 
@@ -271,7 +296,10 @@ def test_versions_and_roll_back(server: FakeServer, client: MedGANClient) -> Non
     server.reply("PUT", "/models/hippocampus/current", {})
     versions = client.set_current_version("hippocampus", "v0002", force=True)
     assert json.loads(server.seen[0].body) == {"version": "v0002", "force": True}
-    assert [(v.version, v.current, v.parent) for v in versions.versions] == [("v0001", False, ""), ("v0002", True, "v0001")]
+    assert [(v.version, v.current, v.parent) for v in versions.versions] == [
+        ("v0001", False, ""),
+        ("v0002", True, "v0001"),
+    ]
 
 
 def test_versions_of_a_stock_server(client: MedGANClient) -> None:

@@ -335,7 +335,7 @@ def test_multipart_without_its_end(server: FakeServer, client: MedGANClient, tmp
 def test_chunked_answer_that_breaks_off() -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"models\": {")
+        connection.sendall(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"models": {')
 
     with raw_server(talk) as url, pytest.raises(errors.Disconnected):
         MedGANClient(url, timeout=1).info()
@@ -365,7 +365,9 @@ def test_disconnect_during_the_upload(server: FakeServer, client: MedGANClient, 
         client.upload_image(big_file(tmp_path), "a")
 
 
-def test_an_endless_answer_is_given_up(server: FakeServer, client: MedGANClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_answer_is_given_up(
+    server: FakeServer, client: MedGANClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("MedGANLib.transport.Reply.content.__defaults__", (10_000,))
     server.reply("GET", "/info/", b" " * 50_000)
     with pytest.raises(errors.NotAMedGANServer, match="too long"):
@@ -485,4 +487,3 @@ def test_guards_leave_no_timers_behind(client: MedGANClient) -> None:
         client.info()
     time.sleep(0.1)
     assert threading.active_count() <= before + 1
-

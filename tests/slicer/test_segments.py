@@ -62,9 +62,7 @@ class Bench:
     def place(self, array: np.ndarray, segmentation: Any = None, version: str = "v1", **more: Any) -> Placement:
         path = write_labels(self.folder / "result.nrrd", array, more.pop("file_matrix", self.matrix))
         table = more.pop("table", TABLE)
-        return place_labels(
-            path, self.volume, table, "hippocampus", version, self.scene, segmentation, **more
-        )
+        return place_labels(path, self.volume, table, "hippocampus", version, self.scene, segmentation, **more)
 
     def exported(self, segmentation: Any, table: LabelTable = TABLE) -> np.ndarray:
         return label_map(segmentation, self.volume, table).array
@@ -77,9 +75,7 @@ def bench(scene: Scene, tmp_path: Path) -> Bench:
 
 @pytest.mark.parametrize("extension", [".nrrd", ".nii.gz"])
 @pytest.mark.parametrize("name", GRIDS)
-def test_label_values_make_the_round_trip_on_any_grid(
-    scene: Scene, tmp_path: Path, name: str, extension: str
-) -> None:
+def test_label_values_make_the_round_trip_on_any_grid(scene: Scene, tmp_path: Path, name: str, extension: str) -> None:
     volume = add_volume(scene, GRIDS[name])
     path = write_labels(tmp_path / f"l{extension}", labels(), GRIDS[name])
     placement = place_labels(path, volume, TABLE, "hippocampus", "v1", scene)

@@ -61,8 +61,12 @@ class Inferring(Studying):
             return self._inference(description, stage.volume, asked)
 
         def finish(result: InferResult) -> RunOutcome:
-            job.token.raise_if_cancelled()
-            return self._show(result, context["model"], context["stage"], time.monotonic() - begun)
+            try:
+                job.token.raise_if_cancelled()
+                return self._show(result, context["model"], context["stage"], time.monotonic() - begun)
+            finally:
+                for part in result.parts:
+                    part.path.unlink()
 
         job = self._start("Running the model", prepare, finish)
         return job
@@ -118,13 +122,9 @@ class Inferring(Studying):
         return then_remove(file, work)
 
     def _show(self, result: InferResult, model: ModelInfo, stage: Stage, seconds: float) -> RunOutcome:
-        try:
-            if stage.volume.GetScene() is not self._scene.mrml:
-                raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
-            outcome, run = show_result(result, model, stage)
-        finally:
-            for part in result.parts:
-                part.path.unlink()
+        if stage.volume.GetScene() is not self._scene.mrml:
+            raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
+        outcome, run = show_result(result, model, stage)
         self._runs.append(run)
         self._remember(stage.volume, outcome)
         self._update(can_undo=True, last_result=outcome)

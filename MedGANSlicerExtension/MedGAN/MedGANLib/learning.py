@@ -41,8 +41,8 @@ class Learning(Inferring):
         context: Dict[str, Any] = {}
 
         def prepare() -> Work:
-            target = volume or self._volume()
-            export = self._export(self._model(model), segmentation or self._segmentation(target), target)
+            description, target = self._model(model), volume or self._volume()
+            export = self._export(description, segmentation or self._segmentation(target), target)
             context.update(volume=target, export=export)
             return then_remove(export.path, self._submission(model, target, export.path))
 

@@ -96,7 +96,11 @@ class Studying(Connecting):
         sample, path = fetched
         address = self._server().address
         open_ones = [v for v in scalar_volumes(self._scene) if known_id(v, address) == sample.id]
-        volume = open_ones[0] if open_ones else self._load_sample(sample, path)
+        try:
+            volume = open_ones[0] if open_ones else self._load_sample(sample, path)
+        finally:
+            if path.parent == self.folder:
+                path.unlink()
         self._activate(volume)
         self._say("info", f"Study '{volume.GetName()}' {'is open already' if open_ones else 'is open'}.")
         return volume

@@ -1,0 +1,543 @@
+"""What a clinician does, from connecting to rolling back, against a fake server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+from MedGANLib import errors
+from MedGANLib.scene import Scene
+from MedGANLib.segments import REPLACE, segment_ids
+from MedGANLib.state import ConsentRequest
+from MedGANLib.volumes import affine, is_synthetic, known_id, scalar_volumes, voxels
+from MedGANLib.workflow import Workflow, points_option, roi_option
+
+from .clinic import Clinic
+from .fake_server import BOUNDARY, INFO, MODEL, Exchange, FakeServer, form_parts, multipart
+from .scenes import (
+    GRIDS,
+    SHAPE,
+    add_transform,
+    add_volume,
+    draw_segment,
+    edit_segment,
+    labels,
+    names,
+    ras_affine,
+    rigid,
+)
+
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+class Asked:
+    """The user in front of the consent dialog."""
+
+    def __init__(self, answer: bool = True) -> None:
+        self.answer = answer
+        self.requests: list[ConsentRequest] = []
+
+    def __call__(self, request: ConsentRequest) -> bool:
+        self.requests.append(request)
+        return self.answer
+
+
+@pytest.fixture
+def user() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def clinic(server: FakeServer, tmp_path: Path) -> Clinic:
+    return Clinic(server, tmp_path, GRIDS["oblique"])
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene(slicer.vtkMRMLScene())
+
+
+@pytest.fixture
+def workflow(clinic: Clinic, scene: Scene, user: Asked) -> Iterator[Workflow]:
+    """A workflow that is connected."""
+    one = Workflow(scene=scene, consent=user)
+    one.wait(one.connect(clinic.server.url), 10)
+    yield one
+    one.close()
+
+
+def submitted(clinic: Clinic) -> sitk.Image:
+    path = clinic.folder / "submitted.nrrd"
+    path.write_bytes(clinic.label())
+    return sitk.ReadImage(str(path))
+
+
+def fails(workflow: Workflow, job: Any, kind: type[errors.MedGANError], words: str | None = None) -> None:
+    """Expects a job to fail with a message in the state, and the workflow to be usable after."""
+    with pytest.raises(kind, match=words):
+        workflow.wait(job, 10)
+    assert workflow.state.message.kind == "error" and workflow.state.job is None
+
+
+# Connecting
+
+
+def test_connect(workflow: Workflow, clinic: Clinic) -> None:
+    state = workflow.state
+    assert state.connected and state.address == clinic.server.url
+    assert [model.name for model in state.models] == ["hippocampus"]
+    assert state.message.kind == "success" and "3 studies" in state.message.text
+
+
+def test_a_failed_connection_can_be_tried_again(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.server.reply("GET", "/info/", b"down", status=502)
+    report = workflow.wait(workflow.connect(), 10)
+    assert not report.ok and not workflow.state.connected and workflow.state.message.kind == "error"
+    clinic.server.reply("GET", "/info/", INFO)
+    assert workflow.wait(workflow.connect(), 10).ok and workflow.state.connected
+
+
+@pytest.mark.parametrize("address", ["ftp://x", "http://a b", "https://127.0.0.1:1"])
+def test_bad_addresses_are_reported_not_raised(workflow: Workflow, tmp_path: Path, address: str) -> None:
+    bad = tmp_path / "bad.pem"
+    bad.write_text("x")
+    report = workflow.wait(workflow.connect(address, ca_file=str(bad)), 10)
+    assert report.code in ("bad_address", "tls_failed") and workflow.state.message.text == report.message
+
+
+def test_without_a_connection_every_action_says_so(scene: Scene) -> None:
+    workflow = Workflow(scene=scene)
+    actions: list[Callable[[], Any]] = [
+        workflow.next_sample,
+        lambda: workflow.run_model("hippocampus"),
+        lambda: workflow.submit("hippocampus"),
+        lambda: workflow.start_training("hippocampus"),
+        workflow.stop_training,
+        lambda: workflow.versions("hippocampus"),
+        lambda: workflow.roll_back("hippocampus", "v0001"),
+        workflow.upload_study,
+    ]
+    for action in actions:
+        fails(workflow, action(), errors.SceneProblem, "no connection")
+    assert not workflow.wait(workflow.connect(), 5).ok
+    assert workflow.poll_training() is None and not workflow.undo_last()
+    workflow.close()
+
+
+def test_disconnect(workflow: Workflow) -> None:
+    workflow.disconnect()
+    assert not workflow.state.connected and workflow.state.models == ()
+
+
+def test_listeners_hear_every_change(workflow: Workflow) -> None:
+    heard: list[tuple[bool, str]] = []
+    workflow.changed.connect(lambda state: heard.append((state.job is not None, state.message.text)))
+    workflow.wait(workflow.next_sample(), 10)
+    assert heard[0][0], "first the job"
+    assert heard[-1] == (False, "Study 'case_1' is open.")
+
+
+# Studies
+
+
+def test_next_sample_joins_what_is_open(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    mine = add_volume(scene, GRIDS["upright"], "mine")
+    volume = workflow.wait(workflow.next_sample(), 10)
+    assert scalar_volumes(scene) == [mine, volume]
+    assert volume.GetName() == "case_1" and workflow.state.study.image_id == "case_1"
+    assert np.allclose(affine(volume), clinic.matrix, atol=1e-4)
+    assert np.array_equal(voxels(volume), sitk.GetArrayFromImage(sitk.ReadImage(str(clinic.folder / "study.nii.gz"))))
+
+
+def test_the_same_sample_is_not_loaded_twice(workflow: Workflow, scene: Scene) -> None:
+    first = workflow.wait(workflow.next_sample(), 10)
+    assert workflow.wait(workflow.next_sample(), 10) is first
+    assert len(scalar_volumes(scene)) == 1
+
+
+def test_nothing_to_label(workflow: Workflow, clinic: Clinic) -> None:
+    contract = {"error": {"code": "nothing_to_label", "message": "All are labelled.", "hint": "Add some.", "id": "1"}}
+    clinic.server.reply("POST", "/activelearning/first", contract, status=404)
+    fails(workflow, workflow.next_sample(), errors.NotFound, "All are labelled")
+    assert workflow.state.message.hint == "Add some."
+
+
+def test_use_volume(workflow: Workflow, scene: Scene, user: Asked) -> None:
+    volume = add_volume(scene, GRIDS["upright"])
+    study = workflow.wait(workflow.use_volume(volume), 10)
+    assert study.volume_id == volume.GetID() and study.image_id == "" and not user.requests
+    fails(workflow, workflow.use_volume(None), errors.SceneProblem)
+    assert workflow.state.study == study, "the earlier study stays"
+
+
+def test_a_transformed_volume_is_pointed_out(workflow: Workflow, scene: Scene) -> None:
+    volume = add_volume(scene, GRIDS["upright"])
+    add_transform(scene, volume, rigid())
+    workflow.wait(workflow.use_volume(volume), 10)
+    assert "transform" in workflow.state.message.details[0]
+
+
+# Running
+
+
+def test_run_on_the_server_s_study(workflow: Workflow, scene: Scene, clinic: Clinic, user: Asked) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("hippocampus", options={"tta": True}), 10)
+    segmentation = scene.node(outcome.segmentation_id)
+    assert names(segmentation) == ["anterior", "posterior"] and outcome.version == "v0001"
+    assert workflow.state.can_undo and workflow.state.study.segmentation_id == outcome.segmentation_id
+    assert clinic.sent_volumes() == [] and user.requests == [], "the server has the study: nothing is uploaded"
+    assert json.loads(form_parts(clinic.server.requests("POST", "/infer/hippocampus")[0])["params"])["tta"] is True
+
+
+def test_a_local_volume_is_sent_after_consent_only(
+    workflow: Workflow, scene: Scene, clinic: Clinic, user: Asked
+) -> None:
+    user.answer = False
+    volume = add_volume(scene, clinic.matrix, "Smith^John")
+    fails(workflow, workflow.run_model("hippocampus", volume), errors.ConsentDeclined)
+    assert clinic.sent_volumes() == []
+    user.answer = True
+    workflow.wait(workflow.run_model("hippocampus", volume), 10)
+    workflow.wait(workflow.run_model("hippocampus", volume), 10)
+    assert len(user.requests) == 2, "asked until answered with yes, then not again"
+    assert user.requests[0].server == clinic.server.url and not user.requests[0].stored
+    assert len(clinic.sent_volumes()) == 2
+    assert all(b"Smith" not in content for content in clinic.sent_volumes())
+
+
+def test_the_active_volume_is_sent_not_the_first(
+    workflow: Workflow, scene: Scene, clinic: Clinic, tmp_path: Path
+) -> None:
+    add_volume(scene, GRIDS["upright"], "first")
+    active = add_volume(scene, clinic.matrix, "active")
+    voxels(active)[0, 0, 0] = 1234.5
+    workflow.wait(workflow.use_volume(active), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    (tmp_path / "sent.nrrd").write_bytes(clinic.sent_volumes()[0])
+    sent = sitk.ReadImage(str(tmp_path / "sent.nrrd"))
+    assert np.array_equal(sitk.GetArrayFromImage(sent), voxels(active))
+
+
+def test_without_anyone_to_ask_nothing_is_uploaded(clinic: Clinic, scene: Scene) -> None:
+    workflow = Workflow(scene=scene)
+    workflow.wait(workflow.connect(clinic.server.url), 10)
+    fails(workflow, workflow.run_model("hippocampus", add_volume(scene, clinic.matrix)), errors.ConsentDeclined)
+    assert clinic.sent_volumes() == []
+    workflow.close()
+
+
+def test_volumes_over_the_server_s_limit_are_not_sent(
+    workflow: Workflow, scene: Scene, clinic: Clinic, user: Asked
+) -> None:
+    small = {**INFO, "medgan": {"version": "0.1.0", "limits": {"max_upload_mb": 1, "max_voxels": 100}}}
+    clinic.server.reply("GET", "/info/", small)
+    workflow.wait(workflow.connect(), 10)
+    fails(workflow, workflow.run_model("hippocampus", add_volume(scene, clinic.matrix)), errors.TooLarge, "504 voxels")
+    assert not user.requests
+
+
+def test_points_and_roi_travel_in_ras(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    points = scene.add("vtkMRMLMarkupsFiducialNode", "points")
+    points.AddControlPointWorld(1.0, 2.0, 3.0)
+    points.AddControlPointWorld(-4.0, 5.5, 6.0)
+    points.UnsetNthControlPointPosition(1)
+    workflow.wait(workflow.run_model("hippocampus", points=points), 10)
+    sent = json.loads(form_parts(clinic.server.requests("POST", "/infer/hippocampus")[0])["params"])
+    assert sent["points"] == [[1.0, 2.0, 3.0]]
+
+
+def test_points_on_a_moved_study_are_moved_back(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    """The server knows the study where it was; the clinician points at it where it is now."""
+    volume = workflow.wait(workflow.next_sample(), 10)
+    add_transform(scene, volume, rigid())
+    points = scene.add("vtkMRMLMarkupsFiducialNode", "points")
+    points.AddControlPointWorld(*(rigid() @ [1.0, 2.0, 3.0, 1.0])[:3])
+    outcome = workflow.wait(workflow.run_model("hippocampus", points=points), 10)
+    sent = json.loads(form_parts(clinic.server.requests("POST", "/infer/hippocampus")[0])["params"])
+    assert np.allclose(sent["points"], [[1.0, 2.0, 3.0]])
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    assert np.array_equal(sitk.GetArrayFromImage(submitted(clinic)), labels())
+    assert scene.node(outcome.segmentation_id)
+
+
+def test_roi_option(scene: Scene) -> None:
+    roi = scene.add("vtkMRMLMarkupsROINode", "roi")
+    with pytest.raises(errors.SceneProblem, match="not been placed"):
+        roi_option(roi)
+    roi.SetCenter(10, 20, 30)
+    roi.SetSize(4, 6, 8)
+    option = roi_option(roi)
+    assert np.allclose(option["center"], [10, 20, 30]) and np.allclose(option["size"], [4, 6, 8])
+    turn = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    add_transform(scene, roi, turn)
+    option = roi_option(roi)
+    assert np.allclose(option["center"], [-20, 10, 30]) and np.allclose(option["size"], [6, 4, 8])
+
+
+def test_points_under_a_transform(scene: Scene) -> None:
+    points = scene.add("vtkMRMLMarkupsFiducialNode", "points")
+    points.AddControlPoint(1, 2, 3)
+    add_transform(scene, points, rigid())
+    assert np.allclose(points_option(points), [(rigid() @ [1, 2, 3, 1])[:3]])
+
+
+def test_one_job_at_a_time(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.server.on("POST", "/infer/hippocampus", Exchange.hang)
+    workflow.wait(workflow.next_sample(), 10)
+    running = workflow.run_model("hippocampus")
+    second = workflow.next_sample()
+    with pytest.raises(errors.Busy, match="Running the model"):
+        workflow.wait(second, 10)
+    assert workflow.state.job is running
+    workflow.cancel()
+    with pytest.raises(errors.Cancelled):
+        workflow.wait(running, 2)
+    assert workflow.state.message.text == "Cancelled." and workflow.state.job is None
+
+
+def test_a_result_that_comes_with_the_cancel_is_dropped(workflow: Workflow, scene: Scene) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    job = workflow.run_model("hippocampus")
+    time.sleep(0.5)
+    workflow.cancel()
+    with pytest.raises(errors.Cancelled):
+        workflow.wait(job, 5)
+    assert not scene.nodes("vtkMRMLSegmentationNode") and not workflow.undo_last()
+    assert not list(workflow.folder.glob("*.nii*")), "the dropped result is not left on the disk"
+
+
+def test_a_volume_removed_meanwhile(workflow: Workflow, scene: Scene) -> None:
+    volume = workflow.wait(workflow.next_sample(), 10)
+    job = workflow.run_model("hippocampus")
+    scene.remove(volume)
+    fails(workflow, job, errors.SceneProblem, "removed meanwhile")
+    fails(workflow, workflow.run_model("hippocampus"), errors.SceneProblem, "No volume")
+
+
+def test_buttons_are_alive_after_a_failure(workflow: Workflow, clinic: Clinic) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    contract = {"error": {"code": "needs_region", "message": "Whole head.", "hint": "Place a point.", "id": "77"}}
+    route = clinic.server.routes[("POST", "/infer/hippocampus")]
+    clinic.server.reply("POST", "/infer/hippocampus", contract, status=422)
+    fails(workflow, workflow.run_model("hippocampus"), errors.CannotProcess)
+    assert workflow.state.message.text == "Whole head. (reference 77)"
+    clinic.server.on("POST", "/infer/hippocampus", route)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert workflow.state.message.kind == "success"
+
+
+def test_no_files_stay_behind(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    workflow.wait(workflow.run_model("hippocampus", add_volume(scene, clinic.matrix)), 10)
+    workflow.wait(workflow.submit("hippocampus", volume=scalar_volumes(scene)[0]), 10)
+    assert [path for path in workflow.folder.rglob("*") if path.is_file()] == []
+    workflow.wait(workflow.next_sample(), 10)
+    assert {path.parent.name for path in workflow.folder.rglob("*") if path.is_file()} == {"studies"}, "the cache alone"
+    folder = workflow.folder
+    workflow.close()
+    assert not folder.exists()
+
+
+def test_image_results_are_marked_and_undone(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    model = {**MODEL, "medgan": {**MODEL["medgan"], "output": "volume", "task": "synthesis"}}
+    clinic.server.reply("GET", "/info/", {**INFO, "models": {"mr2ct": model}})
+    workflow.wait(workflow.connect(), 10)
+    clinic.server.reply("POST", "/infer/mr2ct", multipart({"version": "v1"}, clinic.study, "ct.nii.gz"), kind=MULTIPART)
+    workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("mr2ct"), 10)
+    result = scene.node(outcome.volume_ids[0])
+    assert is_synthetic(result) and "mr2ct v1" in result.GetName()
+    assert workflow.undo_last()
+    assert len(scalar_volumes(scene)) == 1
+
+
+# Undo, corrections
+
+
+def test_undo_in_one_step_run_by_run(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("hippocampus"), 10)
+    segmentation = scene.node(outcome.segmentation_id)
+    lesion = draw_segment(segmentation, "lesion", np.ones(SHAPE), clinic.matrix)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert workflow.undo_last() and workflow.state.can_undo
+    assert names(segmentation) == ["lesion", "anterior", "posterior"]
+    assert workflow.undo_last() and not workflow.state.can_undo
+    assert segment_ids(segmentation) == [lesion]
+    assert not workflow.undo_last()
+
+
+def test_undo_says_which_corrections_went(workflow: Workflow, scene: Scene) -> None:
+    volume = workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("hippocampus"), 10)
+    edit_segment(scene.node(outcome.segmentation_id), outcome.segment_ids[0], np.ones(SHAPE), volume)
+    workflow.undo_last()
+    assert workflow.state.message.details == ("Your corrections of 'anterior' went with it.",)
+
+
+def test_undo_after_the_segmentation_was_removed(workflow: Workflow, scene: Scene) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("hippocampus"), 10)
+    scene.remove(scene.node(outcome.segmentation_id))
+    assert workflow.undo_last()
+    again = workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert scene.node(again.segmentation_id) is not None
+
+
+def test_edited_segments_are_kept_unless_told_otherwise(workflow: Workflow, scene: Scene) -> None:
+    volume = workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("hippocampus"), 10)
+    segmentation = scene.node(outcome.segmentation_id)
+    edit_segment(segmentation, outcome.segment_ids[0], np.ones(SHAPE), volume)
+    kept = workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert any("'anterior' was kept" in warning for warning in kept.warnings)
+    assert outcome.segment_ids[0] in segment_ids(segmentation)
+    workflow.edited = REPLACE
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert outcome.segment_ids[0] not in segment_ids(segmentation)
+
+
+# Submitting
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_submit_gives_the_server_its_own_grid(
+    server: FakeServer, scene: Scene, tmp_path: Path, user: Asked, name: str
+) -> None:
+    """Also for left-handed files, whose slices Slicer reverses while it reads."""
+    clinic = Clinic(server, tmp_path, GRIDS[name])
+    workflow = Workflow(scene=scene, consent=user)
+    workflow.wait(workflow.connect(server.url), 10)
+    workflow.wait(workflow.next_sample(), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    receipt = workflow.wait(workflow.submit("hippocampus"), 10)
+    image = submitted(clinic)
+    assert np.allclose(ras_affine(image), clinic.matrix, atol=1e-4)
+    assert np.array_equal(sitk.GetArrayFromImage(image), labels())
+    assert receipt.image == "case_1" and user.requests == []
+    workflow.close()
+
+
+def test_submit_of_a_local_volume_adds_it_first(workflow: Workflow, scene: Scene, clinic: Clinic, user: Asked) -> None:
+    volume = add_volume(scene, clinic.matrix, "Smith^John")
+    workflow.wait(workflow.use_volume(volume), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    image_id = known_id(volume, clinic.server.url)
+    assert [request.stored for request in user.requests] == [False, True], "keeping is more than running"
+    assert clinic.server.requests("PUT", "/datastore/image")[0].query == {"image": image_id}
+    assert image_id.startswith("study-") and workflow.state.study.image_id == image_id
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    assert len(clinic.server.requests("PUT", "/datastore/image")) == 1
+
+
+def test_a_submit_that_broke_after_the_upload_can_be_repeated(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    workflow.wait(workflow.use_volume(add_volume(scene, clinic.matrix)), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    route = clinic.server.routes[("PUT", "/datastore/label")]
+    clinic.server.on("PUT", "/datastore/label", Exchange.drop)
+    fails(workflow, workflow.submit("hippocampus"), errors.Disconnected)
+    clinic.server.on("PUT", "/datastore/label", route)
+    conflict = {"error": {"code": "conflict", "message": "Taken.", "hint": "", "id": "1"}}
+    clinic.server.reply("PUT", "/datastore/image", conflict, status=409)
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    uploads = clinic.server.requests("PUT", "/datastore/image")
+    assert uploads[0].query == uploads[1].query
+    assert clinic.server.requests("PUT", "/datastore/label")[-1].query["image"] == uploads[0].query["image"]
+
+
+def test_submit_warns(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    clinic.result = labels((3, 3))
+    workflow.wait(workflow.next_sample(), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    assert workflow.state.message.kind == "warning" and "posterior" in workflow.state.message.details[0]
+
+
+def test_submit_without_a_segmentation(workflow: Workflow) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    fails(workflow, workflow.submit("hippocampus"), errors.SceneProblem, "no segmentation")
+
+
+def test_upload_study(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    volume = add_volume(scene, clinic.matrix)
+    workflow.wait(workflow.use_volume(volume), 10)
+    assert workflow.wait(workflow.upload_study("ward-7"), 10) == "ward-7"
+    assert workflow.state.study.image_id == known_id(volume, clinic.server.url) == "ward-7"
+
+
+# Training and versions
+
+RUNNING = {"state": "training", "epoch": 1, "epochs": 2, "loss": [[1, 0.6]], "metric": [[0, 0.7]]}
+VERDICT = {"promoted": True, "version": "v0002", "serving": "v0002", "reason": "Dice 0.78 -> 0.84", "checks": []}
+VERSIONS = {"model": "hippocampus", "current": "v0002", "versions": [{"version": "v0001"}, {"version": "v0002"}]}
+
+
+def test_training_from_start_to_verdict(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.server.reply("GET", "/models/hippocampus/versions", VERSIONS)
+    workflow.wait(workflow.versions("hippocampus"), 10)
+    clinic.training = [RUNNING, {"state": "promoted", "verdict": VERDICT}]
+    workflow.wait(workflow.start_training("hippocampus", {"max_epochs": 2}), 10)
+    assert workflow.state.training.running
+    job = workflow.poll_training()
+    assert workflow.poll_training() is None, "one question at a time"
+    assert workflow.wait(job, 10).loss == ((1, 0.6),)
+    before = len(clinic.server.requests("GET", "/info/"))
+    status = workflow.wait_for_training(20)
+    assert status.verdict is not None and status.verdict.promoted
+    assert workflow.state.message.kind == "success" and workflow.state.message.hint == "Dice 0.78 -> 0.84"
+    end = time.monotonic() + 5
+    while len(clinic.server.requests("GET", "/models/hippocampus/versions")) < 2 and time.monotonic() < end:
+        workflow.pump()
+        time.sleep(0.01)
+    assert len(clinic.server.requests("GET", "/info/")) > before, "the models are read again"
+    assert len(clinic.server.requests("GET", "/models/hippocampus/versions")) == 2
+
+
+def test_polling_survives_a_lost_connection(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.training = [RUNNING]
+    workflow.wait(workflow.start_training("hippocampus"), 10)
+    route = clinic.server.routes[("GET", "/train/")]
+    clinic.server.on("GET", "/train/", Exchange.drop)
+    with pytest.raises(errors.Disconnected):
+        workflow.wait(workflow.poll_training(), 10)
+    clinic.server.on("GET", "/train/", route)
+    assert workflow.wait(workflow.poll_training(), 10).running
+
+
+@pytest.mark.parametrize(("state", "kind"), [("refused", "warning"), ("failed", "error"), ("cancelled", "info")])
+def test_how_training_can_end(workflow: Workflow, clinic: Clinic, state: str, kind: str) -> None:
+    clinic.training = [RUNNING, {"state": state, "error": "Out of memory." if state == "failed" else None}]
+    workflow.wait(workflow.start_training("hippocampus"), 10)
+    workflow.wait(workflow.poll_training(), 10)
+    workflow.wait(workflow.stop_training(), 10)
+    assert workflow.state.message.kind == kind
+    assert ("serving version stays" in workflow.state.message.text) == (state != "refused")
+    assert workflow.state.training.state == state
+
+
+def test_training_beside_a_run(workflow: Workflow, clinic: Clinic) -> None:
+    """Progress of the training is asked for while a model runs."""
+    clinic.training = [RUNNING]
+    workflow.wait(workflow.next_sample(), 10)
+    clinic.server.on("POST", "/infer/hippocampus", Exchange.hang)
+    job = workflow.run_model("hippocampus")
+    assert workflow.wait(workflow.poll_training(), 10).running
+    assert workflow.state.job is job
+    workflow.cancel()
+
+
+def test_roll_back(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.server.reply("PUT", "/models/hippocampus/current", {})
+    clinic.server.reply("GET", "/models/hippocampus/versions", {**VERSIONS, "current": "v0001"})
+    versions = workflow.wait(workflow.roll_back("hippocampus", "v0001"), 10)
+    assert versions.current == "v0001" and workflow.state.versions["hippocampus"] == versions
+    assert workflow.state.message.text == "v0001 serves from the next run on."
