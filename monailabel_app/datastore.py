@@ -1,7 +1,7 @@
-"""The studies and their labels: MONAI Label's local datastore made safe against crashes, other writers and bad names.
+"""The studies and their labels: MONAI Label's local datastore made safe against crashes, writers and bad names.
 
-Every change is a transaction: lock (threads and processes), read what is on disk, change, write atomically. Files appear
-complete, by rename. What a label replaces is kept in the data folder.
+Every change is a transaction: lock (threads and processes), read what is on disk, change, write atomically. Files
+appear complete, by rename. What a label replaces is kept in the data folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DICOM series in the studies' folder: each becomes one NIfTI study, once, under a name that tells nothing of the patient."""
+"""DICOM series in the studies' folder: each becomes a NIfTI study, once, under a name that hides the patient."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def import_series(studies: Path, data: Path) -> list[str]:
     """Converts the series below `studies` that were not converted before.
 
     Args:
-        studies: the folder; sub-folders may hold one or more series each. data: the server's data folder.
+        studies: the folder; sub-folders may hold one or more series each.
+        data: the server's data folder.
 
     Returns:
         Ids of the new studies. A series that cannot be read is left out, with a line in the log.

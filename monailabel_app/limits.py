@@ -52,7 +52,8 @@ class BodyLimit:
             message = await receive()
             total += len(message.get("body", b""))
             if total > self._bytes:
-                await self._drain(receive)
+                if message.get("more_body", False):
+                    await self._drain(receive)
                 raise MedGANError(*self._error)
             return message
 

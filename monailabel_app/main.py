@@ -26,7 +26,7 @@ from trainers.tasks.segmentation import Segmenter
 logger = logging.getLogger(__name__)
 
 
-class MedGANApp(MONAILabelApp):  # type: ignore[misc]
+class MedGANApp(MONAILabelApp):
     """MedGAN inside MONAI Label.
 
     Args:
@@ -45,27 +45,27 @@ class MedGANApp(MONAILabelApp):  # type: ignore[misc]
     @property
     def infers(self) -> dict[str, ModelInfer]:
         """Models by name."""
-        return self._infers  # type: ignore[no-any-return]
+        return self._infers
 
     @property
     def trainers(self) -> dict[str, TrainTask]:
         """Fine-tuning by model name."""
-        return self._trainers  # type: ignore[no-any-return]
+        return self._trainers
 
     @property
     def strategies(self) -> dict[str, Strategy]:
         """Ways to choose the next study."""
-        return self._strategies  # type: ignore[no-any-return]
+        return self._strategies
 
     @property
     def scoring_methods(self) -> dict[str, ScoringMethod]:
         """Ways to score studies."""
-        return self._scoring_methods  # type: ignore[no-any-return]
+        return self._scoring_methods
 
     @property
     def studies_store(self) -> StudyDatastore:
         """Studies and labels."""
-        return self._datastore  # type: ignore[no-any-return]
+        return self._datastore
 
     def init_datastore(self) -> StudyDatastore:
         """The folder of studies."""

@@ -1,4 +1,4 @@
-"""A model's options: the part of JSON Schema that clients draw their panels from, and the check of a request against it."""
+"""A model's options: the JSON Schema that clients draw their panels from, and the check of a request against it."""
 
 from __future__ import annotations
 

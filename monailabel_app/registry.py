@@ -6,8 +6,8 @@ Shipped versions lie in the package and are never written to. Versions made here
     <data>/models/<model>/current            {"version": "v0002"}
     <data>/models/<model>/.lock
 
-A version's folder appears complete, by one rename, and its weights never change; `record.json` (origin, state, checksum) and
-`current` are replaced atomically. A crash at any moment leaves the version that served before still serving.
+A version's folder appears complete, by one rename, and its weights never change; `record.json` (origin, state,
+checksum) and `current` are replaced atomically. After a crash at any moment the version that served before still does.
 """
 
 from __future__ import annotations
@@ -195,7 +195,10 @@ class Registry:
         """Records the gate's verdict; a promoted candidate serves, if the version it was compared with still does.
 
         Args:
-            candidate: what was judged. promoted, reason, checks: the verdict.
+            candidate: what was judged.
+            promoted: the verdict.
+            reason: in plain words.
+            checks: the comparisons behind it.
             before: called under the lock; what it raises leaves everything as it was (a run that was cancelled).
 
         Returns:

@@ -24,7 +24,7 @@ class ModelCache:
         self._lock = threading.Lock()
 
     def get(self, version: Version) -> Any:
-        """The model of `version`. Raises ModelNotAvailable if its weights are missing, damaged or of another network."""
+        """The model of `version`. Raises ModelNotAvailable if its weights are missing, damaged or do not fit."""
         key = (version.model, version.name, version.record.checksum)
         with self._lock:
             if key not in self._models:

@@ -40,7 +40,7 @@ class Sessions:
         return meta
 
     def describe(self, name: str, touch: bool = False) -> dict[str, Any]:
-        """What is known of a session; `touch` makes it live longer. Raises MedGANError `bad_name`, `unknown_session`."""
+        """What is known of a session; `touch` makes it live longer. Raises `bad_name`, `unknown_session`."""
         folder = self._find(name)
         meta: dict[str, Any] = read_json(folder / META)
         if touch:

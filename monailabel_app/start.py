@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import typer
 from filelock import FileLock, Timeout
@@ -101,15 +102,15 @@ def _greet(config: ServerConfig, secure: bool) -> None:
         return
 
 
-def _get_info(url: str, token: str) -> dict[str, dict[str, dict[str, str]]]:
+def _get_info(url: str, token: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{url}/info/", headers={"Authorization": f"Bearer {token}"})
     context = ssl._create_unverified_context() if url.startswith("https") else None
     with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-        found: dict[str, dict[str, dict[str, str]]] = json.load(answer)
+        found: dict[str, Any] = json.load(answer)
         return found
 
 
-def _greeting(url: str, config: ServerConfig, info: dict[str, dict[str, dict[str, str]]]) -> str:
+def _greeting(url: str, config: ServerConfig, info: dict[str, Any]) -> str:
     models = [f"{name} {entry['medgan']['version'] or '(not available)'}" for name, entry in info["models"].items()]
     counts = info["datastore"]
     rows = {

@@ -19,7 +19,8 @@ def received(upload: UploadFile, folder: Path, name: str = "image") -> Iterator[
     """Yields a temporary file with what was uploaded, removed afterwards, with all that was put beside it.
 
     Args:
-        upload: the part of the request. folder: where temporary files go.
+        upload: the part of the request.
+        folder: where temporary files go.
         name: what errors call the file, whose own name may be a patient's.
 
     Raises:

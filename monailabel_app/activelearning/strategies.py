@@ -15,7 +15,7 @@ RESERVED = "strategy"  # MONAI Label's key for who was given a study, and when
 SCORES = "medgan_scores"
 
 
-class Reserving(Strategy):  # type: ignore[misc]
+class Reserving(Strategy):
     """A strategy that keeps a study from other clients for a while. Call it inside a datastore transaction.
 
     Args:

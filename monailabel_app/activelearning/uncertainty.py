@@ -18,7 +18,7 @@ from trainers.tasks.segmentation import Segmentation
 logger = logging.getLogger(__name__)
 
 
-class UncertaintyScoring(ScoringMethod):  # type: ignore[misc]
+class UncertaintyScoring(ScoringMethod):
     """Scores the studies that have no final label and no score of the version that serves.
 
     Args:

@@ -15,18 +15,21 @@ class Scores(Protocol):
     """What is compared: Dice over all labels, and of each."""
 
     @property
-    def dice_mean(self) -> float: ...
+    def dice_mean(self) -> float:
+        """Over labels, then cases."""
 
     @property
-    def dice(self) -> Mapping[str, float]: ...
+    def dice(self) -> Mapping[str, float]:
+        """Of each label."""
 
     @property
-    def per_case(self) -> Sequence[Any]: ...
+    def per_case(self) -> Sequence[Any]:
+        """One entry a case."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. `limit` is how much the candidate may lose; None stands for a figure that could not be computed."""
+    """One comparison. `limit` is how much the candidate may lose; None is a figure that could not be computed."""
 
     name: str
     metric: str
@@ -60,8 +63,11 @@ def compare(name: str, before: Scores, after: Scores, limit: float, label_limit:
     """Compares two versions on the same cases.
 
     Args:
-        name: `validation`, `trusted` or `reference`. before: the serving version's scores. after: the candidate's.
-        limit: how much mean Dice may fall. label_limit: how much the Dice of one label may; None does not look.
+        name: `validation`, `trusted` or `reference`.
+        before: the serving version's scores.
+        after: the candidate's.
+        limit: how much mean Dice may fall.
+        label_limit: how much the Dice of one label may; None does not look.
     """
     cases = len(before.per_case)
     checks = [_check(name, METRIC, before.dice_mean, after.dice_mean, cases, limit)]
@@ -86,10 +92,7 @@ def decide(checks: Sequence[Check]) -> Verdict:
 
 def _check(name: str, metric: str, before: float, after: float, cases: int, limit: float) -> Check:
     """A candidate without a figure fails, whatever the serving version has; a first figure is always welcome."""
-    if not math.isfinite(after):
-        passed = False
-    else:
-        passed = not math.isfinite(before) or after >= before - limit - ROUNDING
+    passed = math.isfinite(after) and (not math.isfinite(before) or after >= before - limit - ROUNDING)
     return Check(name, metric, _finite(before), _finite(after), cases, limit, passed)
 
 

@@ -30,11 +30,12 @@ class Run(Monitor):
 
     def __init__(self, folder: Path, model: str) -> None:
         self.folder = folder
-        self._started, self._written = time.time(), 0.0
+        earlier = read_run(folder.parent, folder.name) or {}
+        self._started, self._written = float(earlier.get("started", time.time())), 0.0
         self._state: dict[str, Any] = {
             "model": model, "run": folder.name, "state": "starting", "epoch": 0, "epochs": 0, "step": 0, "steps": 0,
             "eta_seconds": None, "seconds": 0.0, "loss": [], "metric": [], "metric_name": "dice_mean",
-            "cases": {"train": 0, "validation": 0}, "skipped": [], "verdict": None, "error": None,
+            "cases": {"train": 0, "validation": 0}, "skipped": [], "verdict": None, "error": None, "started": self._started,
         }  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -42,7 +43,7 @@ class Run(Monitor):
     def report(self, **state: Any) -> None:
         """Takes `state`, what is in COPIED, and `loss` or `metric`, which are kept by epoch."""
         urgent = state.get("state", self._state["state"]) != self._state["state"]
-        self._state |= {key: state[key] for key in ("state", *COPIED) if key in state}
+        self._state |= {key: _short(state[key]) for key in ("state", *COPIED) if key in state}
         for curve in ("loss", "metric"):
             if state.get(curve) is not None:
                 _put(self._state[curve], int(state.get("epoch", 0)), float(state[curve]))
@@ -110,9 +111,12 @@ def close_abandoned(runs: Path) -> None:
         close_run(runs, folder.name, "failed", "The server stopped while this run was going on.")
 
 
+def _short(value: Any) -> Any:
+    return round(value, 2) if isinstance(value, float) else value
+
+
 def _put(curve: list[list[float]], epoch: int, value: float) -> None:
     """One value an epoch, the last."""
     if curve and curve[-1][0] == epoch:
-        curve[-1][1] = value
-    else:
-        curve.append([epoch, value])
+        curve.pop()
+    curve.append([epoch, round(value, 4)])

@@ -41,7 +41,7 @@ class Labelled:
     skipped: list[str]
 
 
-class SegmentationTraining(TrainTask):  # type: ignore[misc]
+class SegmentationTraining(TrainTask):
     """Fine-tunes the version that serves and lets the gate decide on the result.
 
     Args:

@@ -26,7 +26,8 @@ def patient_of(study: str, pattern: str = "", known: str = "") -> str:
     """The patient that a study belongs to.
 
     Args:
-        study: its id. pattern: regular expression whose match at the id's start (or first group) names the patient.
+        study: its id.
+        pattern: regular expression whose match at the id's start, or that match's first group, names the patient.
         known: the patient as told by the study itself (DICOM); wins.
     """
     if known:
@@ -52,11 +53,12 @@ def check_enough(studies: int, patients: int) -> None:
 def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Part]:
     """Gives every new patient a part; those in `known` keep theirs.
 
-    About one in five new patients, by hash, is measured on; more if otherwise there would be none, or only one when there
-    are four patients or more; never all.
+    About one in five new patients, by hash, is measured on; more if otherwise there would be none, or only one when
+    there are four patients or more; never all.
 
     Args:
-        patients: all patients with labels. known: earlier decisions.
+        patients: all patients with labels.
+        known: earlier decisions.
     """
     parts: dict[str, Part] = dict(known)
     new = sorted(set(patients) - set(known), key=lambda p: (hash_fraction(p), p))

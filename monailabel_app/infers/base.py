@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class ModelInfer(InferTask):  # type: ignore[misc]
+class ModelInfer(InferTask):
     """One model as MONAI Label sees it.
 
     Args:
@@ -125,10 +126,8 @@ class ModelInfer(InferTask):  # type: ignore[misc]
 def any_spec(registry: Registry, model: str) -> ModelSpec:
     """The spec of the version that serves or, failing that, of any: labels are the same in all."""
     candidates = registry.versions(model)
-    try:
+    with contextlib.suppress(ModelNotAvailable):
         candidates = [registry.current(model), *candidates]
-    except ModelNotAvailable:
-        pass
     for version in candidates:
         try:
             return ModelSpec.load(version.path)

@@ -45,7 +45,8 @@ def write_result(parts: list[Part], about: dict[str, Any], extension: str, folde
     Args:
         parts: the volumes; the first is the one that a single file holds.
         about: the answer's params; goes into the bundle's manifest, and model and version into every NRRD header.
-        extension: `.nii.gz`, `.nrrd` or `.zip`. folder: where to.
+        extension: `.nii.gz`, `.nrrd` or `.zip`.
+        folder: where to.
 
     Returns:
         The file, which the caller removes.

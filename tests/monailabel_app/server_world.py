@@ -1,0 +1,185 @@
+"""A small world for the server's tests: real anatomy, labels that a small network learns in seconds, a live server."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from nilearn.datasets import load_mni152_template
+from scipy import ndimage
+
+from trainers.data.cases import Case
+from trainers.data.volumes import Volume, write_volume
+from trainers.networks import build
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
+from trainers.tasks.segmentation import FinetuneConfig, finetune
+
+ROOT = Path(__file__).parents[2]
+MODEL = "tissue_segmentation"
+LABELS = {"light": 1, "bright": 2}
+CROP = (36, 52, 36)  # voxels of 1 mm
+CENTRES = ((-26, -22, -14), (26, -22, -14))  # left and right hippocampus, MNI mm
+START_SECONDS = 90
+
+
+def crop(number: int) -> Volume:
+    """The surroundings of one hippocampus of the MNI152 template: side, place, contrast and noise vary with `number`."""
+    template = load_mni152_template(resolution=1)
+    random = np.random.default_rng(number)
+    centre = np.add(CENTRES[number % 2], random.integers(-6, 7, 3))
+    start = np.round(np.linalg.inv(template.affine) @ [*centre, 1])[:3].astype(int) - np.array(CROP) // 2
+    box = tuple(slice(s, s + n) for s, n in zip(start, CROP, strict=True))
+    affine = template.affine.copy()
+    affine[:3, 3] = template.affine[:3, :3] @ start + template.affine[:3, 3]
+    array = np.asarray(template.dataobj, np.float32)[box] * random.uniform(0.5, 2) * 500
+    array += random.normal(0, 0.02 * array.std(), array.shape)
+    return Volume(array.astype(np.float32), affine)
+
+
+def truth(image: Volume) -> Volume:
+    """Labels by brightness: the largest light piece of tissue, and what is bright in it."""
+    smooth = ndimage.gaussian_filter(image.array, 1.0)
+    level = (smooth - smooth.mean()) / smooth.std()
+    pieces, _ = ndimage.label(level > 0.2)
+    inside = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+    return image.like((inside.astype(np.uint8) + (inside & (level > 1.0))).astype(np.uint8))
+
+
+def swapped(label: Volume) -> Volume:
+    """A poisoned label: the two values exchanged."""
+    return label.like(np.array([0, 2, 1], np.uint8)[label.array])
+
+
+def write_case(folder: Path, number: int) -> Case:
+    """`folder/images/case_N.nii.gz` and its label."""
+    image = crop(number)
+    case = Case(
+        f"case_{number}", folder / "images" / f"case_{number}.nii.gz", folder / "labels" / f"case_{number}.nii.gz"
+    )
+    write_volume(case.image, image)
+    write_volume(case.label, truth(image))
+    return case
+
+
+def make_models(folder: Path) -> Path:
+    """A folder of models with one small model: v0001, half trained, with two reference cases."""
+    spec = ModelSpec(
+        name=MODEL, task="segmentation", title="Tissue", description="Light and bright tissue.", labels=LABELS,
+        network={"name": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [8, 16],
+                 "strides": [2], "norm": "INSTANCE"},
+        preprocess={"spacing": [1.0, 1.0, 1.0], "window": list(CROP), "clip": [0.5, 99.5]},
+        colors={"light": [0.9, 0.7, 0.2], "bright": [0.3, 0.6, 0.9]},
+        inputs=[{"name": "image", "modality": "MR T1"}], body_part="tissue", modality="MR T1",
+        metrics={"dice_mean": {"value": 0.7, "higher_is_better": True}}, data="MNI152", licence="none",
+        training={"task": {"patch": [40, 56, 40], "augmentation": {"intensity": 0.0, "distortion": 0.0}}},
+    )  # fmt: skip
+    blank, half, whole = (folder / MODEL / name for name in (".blank", ".half", "v0001"))
+    torch.manual_seed(0)
+    blank.mkdir(parents=True)
+    spec.save(blank)
+    save_weights(build(spec.network), blank / WEIGHTS_FILE)
+    cases = [write_case(folder / ".training", 100 + n) for n in range(4)]
+    config = FinetuneConfig(epochs=1, learning_rate=1e-2, anchor=0.0, least_steps=40)
+    finetune(blank, half, cases, [], [], config)
+    half.rename(whole)
+    for number in (200, 201):
+        write_case(folder / MODEL / "reference", number)
+    return folder
+
+
+def weaken(source: Path, target: Path, strength: float = 0.5) -> None:
+    """A worse version of a model: its weights with noise."""
+    spec = ModelSpec.load(source)
+    network = build(spec.network)
+    load_weights(network, source / WEIGHTS_FILE)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += strength * weight.std(unbiased=False) * torch.randn_like(weight)
+    target.mkdir(parents=True, exist_ok=True)
+    save_weights(network, target / WEIGHTS_FILE)
+    spec.save(target)
+
+
+def make_studies(folder: Path, count: int = 8) -> Path:
+    """A folder of studies `study_0.nii.gz`, …"""
+    for number in range(count):
+        write_volume(folder / f"study_{number}.nii.gz", crop(number))
+    return folder
+
+
+@dataclasses.dataclass
+class Server:
+    """A live server."""
+
+    url: str
+    studies: Path
+    data: Path
+    process: subprocess.Popen[str]
+    output: Path
+
+    def client(self, **more: object) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=120, **more)
+
+    def label_file(self, study: int, folder: Path, poisoned: bool = False) -> Path:
+        """A file with the true, or a poisoned, label of a study."""
+        label = truth(crop(study))
+        path = folder / f"label_{study}.nii.gz"
+        write_volume(path, swapped(label) if poisoned else label)
+        return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(studies: Path, models: Path, output: Path, *options: str, **environment: str) -> Iterator[Server]:
+    """A live server, started as an administrator would, stopped at the end."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "monailabel_app", "serve", "--studies", str(studies), "--models", str(models)]
+    command += ["--port", url.rsplit(":", 1)[1], *options]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    with output.open("w") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, env=env, text=True)
+    try:
+        wait_until_ready(url, process, output)
+        yield Server(url, studies, studies / ".medgan", process, output)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[str], output: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"the server did not start:\n{output.read_text()[-3000:]}")
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    """Status and code of an error answer, after checking its shape."""
+    body = response.json()
+    assert set(body) == {"error", "detail"}
+    assert set(body["error"]) == {"code", "message", "hint", "id"}
+    assert body["error"]["message"] in body["detail"]
+    return response.status_code, body["error"]["code"]

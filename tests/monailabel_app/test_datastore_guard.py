@@ -1,0 +1,185 @@
+"""The datastore: nothing lost to crashes or other writers, nothing written outside it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from server_world import crop, truth
+
+from monailabel_app.datastore import StudyDatastore
+from monailabel_app.errors import MedGANError
+from trainers.data.volumes import Volume, read_label, write_volume
+
+STUDIES = ("a", "b", "c")
+SMALL = Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in STUDIES:
+        write_volume(tmp_path / "studies" / f"{name}.nii.gz", SMALL)
+    return tmp_path / "studies"
+
+
+def opened(folder: Path) -> StudyDatastore:
+    return StudyDatastore(folder, folder / ".medgan" / "backups")
+
+
+@pytest.fixture
+def store(folder: Path) -> StudyDatastore:
+    return opened(folder)
+
+
+@pytest.fixture
+def label(tmp_path: Path) -> Path:
+    path = tmp_path / "label.nii.gz"
+    write_volume(path, truth(crop(0)))
+    return path
+
+
+def code_of(call: object, *arguments: object) -> str:
+    with pytest.raises(MedGANError) as caught:
+        call(*arguments)  # type: ignore[operator]
+    return caught.value.code
+
+
+def test_lists_images_and_not_its_own_files(store: StudyDatastore, folder: Path) -> None:
+    (folder / ".writing-x.nii.gz").write_bytes(b"half")
+    (folder / "notes.txt").write_text("")
+    assert store.list_images() == list(STUDIES)
+
+
+def test_sees_files_that_others_add_and_remove(store: StudyDatastore, folder: Path, label: Path) -> None:
+    write_volume(folder / "d.nrrd", SMALL)
+    assert store.list_images() == [*STUDIES, "d"]
+    (folder / "labels" / "final" / "d.nii.gz").write_bytes(label.read_bytes())
+    assert store.get_labeled_images() == ["d"]
+    (folder / "d.nrrd").unlink()
+    assert store.list_images() == list(STUDIES)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz.nii.gz", "x.nii.y.nii.gz", "UPPER.NII.GZ"])
+def test_ids_lose_only_the_suffix(store: StudyDatastore, folder: Path, name: str) -> None:
+    write_volume(folder / "tmp.nii.gz", SMALL)
+    (folder / "tmp.nii.gz").rename(folder / name)
+    study = name[: -len(".nii.gz")]
+    assert study in store.list_images()
+    assert store.image_path(study).name == name
+
+
+def test_replaced_and_removed_labels_stay_as_backups(store: StudyDatastore, folder: Path, label: Path) -> None:
+    store.save_label("a", str(label), "final", {})
+    first = store.label_path("a", "final").read_bytes()
+    write_volume(label, SMALL)
+    store.save_label("a", str(label), "final", {})
+    store.remove_label("a", "final")
+    kept = sorted((folder / ".medgan" / "backups" / "labels" / "final" / "a").iterdir())
+    assert len(kept) == 2
+    assert kept[0].read_bytes() == first
+    assert store.get_labeled_images() == []
+
+
+def test_a_label_of_another_suffix_replaces_the_earlier_one(store: StudyDatastore, folder: Path, tmp_path: Path) -> None:
+    for suffix in (".nrrd", ".nii.gz"):
+        write_volume(tmp_path / f"l{suffix}", SMALL)
+        store.save_label("a", str(tmp_path / f"l{suffix}"), "final", {})
+    assert [p.name for p in (folder / "labels" / "final").iterdir()] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("bad", ["../x", "/etc/passwd", "..", "a/b", "a\\b", "C:x", "", "x" * 300, "a\0b", ".hidden"])
+def test_names_with_paths_are_refused(store: StudyDatastore, folder: Path, label: Path, bad: str) -> None:
+    before = sorted(folder.parent.rglob("*"))
+    assert code_of(store.image_path, bad) == "bad_name"
+    assert code_of(store.save_label, "a", str(label), bad, {}) == "bad_name"
+    assert code_of(store.save_label, bad, str(label), "final", {}) == "bad_name"
+    if bad:
+        assert code_of(store.add_image, bad, str(label), {}) == "bad_name"
+    assert code_of(store.label_path, "a", bad) == "bad_name"
+    assert code_of(store.remove_image, bad) == "bad_name"
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_unknown_names(store: StudyDatastore) -> None:
+    assert code_of(store.image_path, "z") == "unknown_image"
+    assert code_of(store.label_path, "a", "final") == "unknown_label"
+
+
+def test_an_id_that_is_taken_is_not_overwritten(store: StudyDatastore, label: Path) -> None:
+    before = store.image_path("a").read_bytes()
+    assert code_of(store.add_image, "a", str(label), {}) == "conflict"
+    assert store.image_path("a").read_bytes() == before
+
+
+def test_checksum_follows_the_file(store: StudyDatastore, label: Path) -> None:
+    first = store.checksum("a")
+    assert first == store.checksum("a")
+    store.image_path("a").write_bytes(label.read_bytes())
+    assert store.checksum("a") != first
+
+
+def test_nothing_that_it_tells_has_a_path(store: StudyDatastore, folder: Path, label: Path) -> None:
+    store.save_label("a", str(label), "final", {})
+    told = [store.json(), store.status(), store.pairs(), store.get_image_info("a"), store.get_label_info("a", "final")]
+    assert str(folder) not in json.dumps(told)
+
+
+def test_damaged_index_is_set_aside_and_made_again(folder: Path, store: StudyDatastore, label: Path) -> None:
+    store.save_label("a", str(label), "final", {})
+    (folder / "datastore_v2.json").write_text("")
+    again = opened(folder)
+    assert again.list_images() == list(STUDIES)
+    assert again.get_labeled_images() == ["a"]
+    assert list((folder / ".medgan" / "backups").glob("*.damaged"))
+
+
+def _write_labels(folder: Path, label: Path) -> None:
+    store = opened(folder)
+    for number in range(10_000):
+        store.save_label(random.choice(STUDIES), str(label), "final", {"number": number})
+
+
+def test_kill_during_label_writes_leaves_index_and_labels_whole(folder: Path, label: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    opened(folder)
+    for seed in range(12):
+        worker = fork.Process(target=_write_labels, args=(folder, label))
+        worker.start()
+        time.sleep(0.05 + 0.15 * random.Random(seed).random())
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        worker.join(10)
+        json.loads((folder / "datastore_v2.json").read_text())
+        store = opened(folder)
+        assert store.list_images() == list(STUDIES)
+        for study in store.get_labeled_images():
+            read_label(store.label_path(study, "final"), [1, 2])
+    assert store.get_labeled_images()
+    assert not list((folder / ".medgan" / "backups").glob("*.damaged"))
+
+
+def _write_infos(folder: Path, name: str) -> None:
+    store = opened(folder)
+    for number in range(20):
+        store.update_image_info(STUDIES[number % 3], {f"{name}{number}": number})
+    os._exit(0)
+
+
+def test_two_writers_lose_nothing(folder: Path, store: StudyDatastore) -> None:
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_write_infos, args=(folder, name)) for name in ("x", "y")]
+    for worker in workers:
+        worker.start()
+    for number in range(20):
+        store.update_image_info("a", {f"z{number}": number})
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    keys = {key for study in STUDIES for key in store.get_image_info(study) if key[0] in "xyz"}
+    assert len(keys) == 60
