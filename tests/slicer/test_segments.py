@@ -1,4 +1,4 @@
-"""Results become segments and corrected segments become labels: exact values, exact places, nothing of the user's lost."""
+"""Results become segments, corrected segments become labels: exact values and places, nothing of the user's lost."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ class Transport:
         return None
 
     def _send_block(self, connection: http.client.HTTPConnection, block: bytes, timeout: float) -> bool:
-        """Send a block; return False when the server answers meanwhile. TLS hides that, so there it is not looked for."""
+        """Send a block; return False when the server answers meanwhile (TLS hides that: there it is not looked for)."""
         if self._context is not None:
             connection.send(block)
             return True
