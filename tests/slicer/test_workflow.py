@@ -86,6 +86,15 @@ def fails(workflow: Workflow, job: Any, kind: type[errors.MedGANError], words: s
     assert workflow.state.message.kind == "error" and workflow.state.job is None
 
 
+def until(workflow: Workflow, condition: Callable[[], bool]) -> None:
+    """Pumps until something has happened."""
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end, "it has not happened"
+        workflow.pump()
+        time.sleep(0.01)
+
+
 # Connecting
 
 
@@ -490,16 +499,12 @@ def test_training_from_start_to_verdict(workflow: Workflow, clinic: Clinic) -> N
     job = workflow.poll_training()
     assert workflow.poll_training() is None, "one question at a time"
     assert workflow.wait(job, 10).loss == ((1, 0.6),)
-    before = len(clinic.server.requests("GET", "/info/"))
+    asked = len(clinic.server.requests("GET", "/info/"))
     status = workflow.wait_for_training(20)
     assert status.verdict is not None and status.verdict.promoted
     assert workflow.state.message.kind == "success" and workflow.state.message.hint == "Dice 0.78 -> 0.84"
-    end = time.monotonic() + 5
-    while len(clinic.server.requests("GET", "/models/hippocampus/versions")) < 2 and time.monotonic() < end:
-        workflow.pump()
-        time.sleep(0.01)
-    assert len(clinic.server.requests("GET", "/info/")) > before, "the models are read again"
-    assert len(clinic.server.requests("GET", "/models/hippocampus/versions")) == 2
+    until(workflow, lambda: len(clinic.server.requests("GET", "/info/")) == asked + 1)
+    until(workflow, lambda: len(clinic.server.requests("GET", "/models/hippocampus/versions")) == 2)
 
 
 def test_polling_survives_a_lost_connection(workflow: Workflow, clinic: Clinic) -> None:

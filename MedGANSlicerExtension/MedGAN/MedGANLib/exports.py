@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -16,6 +17,7 @@ from .segments import (
     LabelTable,
     binary_image,
     get_tag,
+    image_affine,
     oriented_array,
     segment_ids,
     segment_of,
@@ -35,9 +37,10 @@ class LabelExport:
 
 @dataclass
 class LabelMap:
-    """A label map (k, j, i) on a volume's grid, with warnings (look again) and notes (for information)."""
+    """A label map (k, j, i) on a volume's grid, voxels by value, warnings (look again) and notes (for information)."""
 
     array: np.ndarray
+    counts: Dict[int, int] = field(default_factory=dict)
     warnings: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
 
@@ -65,8 +68,7 @@ def export_labels(
     """
     labels = label_map(segmentation, volume, table)
     _write(labels.array, affine(volume) if grid is None else grid, path, flipped)
-    counts = np.stack(np.unique(labels.array[labels.array > 0], return_counts=True), axis=1)
-    return LabelExport(Path(path), dict(counts.tolist()), tuple(labels.warnings), tuple(labels.notes))
+    return LabelExport(Path(path), labels.counts, tuple(labels.warnings), tuple(labels.notes))
 
 
 def _write(array: np.ndarray, matrix: np.ndarray, path: Union[str, Path], flipped: bool) -> None:
@@ -90,10 +92,11 @@ def label_map(segmentation: Any, volume: Any, table: LabelTable) -> LabelMap:
     result = LabelMap(np.zeros(dimensions(volume)[::-1], np.uint8 if largest < 256 else np.uint16))
     chosen = _choose(segmentation, table, result)
     for segment_id, value in chosen:
-        _paint(result, _mask(segmentation, segment_id, volume), value, table)
-    if not result.array.any():
+        _paint(result, binary_image(segmentation, segment_id, world=True), volume, value, table)
+    result.counts = {v: int(n) for v, n in enumerate(np.bincount(result.array[result.array > 0])) if n}
+    if not result.counts:
         raise _nothing(table)
-    absent = [name for name, value in table.values.items() if not (result.array == value).any()]
+    absent = [name for name, value in table.values.items() if value not in result.counts]
     result.warnings += [f"'{name}' has no voxels; it will be learned as absent." for name in absent]
     return result
 
@@ -140,31 +143,40 @@ def _tagged_value(segment: Any, table: LabelTable) -> Optional[int]:
     return int(text) if int(text) in table.values.values() else None
 
 
-def _mask(segmentation: Any, segment_id: str, volume: Any) -> np.ndarray:
-    """Return where a segment is, (k, j, i) on the volume's grid, with all parent transforms applied."""
-    resampled = slicer.vtkOrientedImageData()
-    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        binary_image(segmentation, segment_id, world=True), _reference(volume), resampled
-    )
-    return oriented_array(resampled) > 0
-
-
-def _reference(volume: Any) -> Any:
-    reference = slicer.vtkOrientedImageData()
-    reference.SetDimensions(dimensions(volume))
-    reference.SetImageToWorldMatrix(to_matrix(affine(volume)))
-    return reference
-
-
-def _paint(result: LabelMap, mask: np.ndarray, value: int, table: LabelTable) -> None:
-    if mask.shape != result.array.shape:
-        return  # the segment has no voxels
-    hidden = result.array[mask & (result.array != value)]
-    for other in np.unique(hidden[hidden > 0]):
+def _paint(result: LabelMap, segment: Any, volume: Any, value: int, table: LabelTable) -> None:
+    """Paint a segment's image, in the world, into the label map, within the box that it can reach."""
+    box = _box(segment, volume)
+    if not oriented_array(segment).size or any(first > last for first, last in box):
+        return  # the segment has no voxels, or lies outside
+    mask = _resampled(segment, volume, box)
+    target = result.array[tuple(slice(first, last + 1) for first, last in reversed(box))]
+    hidden = target[mask & (target != value)]
+    for other in np.flatnonzero(np.bincount(hidden, minlength=1)[1:]) + 1:
         count = int((hidden == other).sum())
         names = f"'{table.name_of(value)}' and '{table.name_of(int(other))}'"
         result.warnings.append(f"{names} overlap in {count} voxels; '{table.name_of(value)}' was used there.")
-    result.array[mask] = value
+    target[mask] = value
+
+
+def _box(segment: Any, volume: Any) -> List[Tuple[int, int]]:
+    """Return first and last index along i, j and k of the part of the volume's grid that a segment can reach."""
+    bounds = np.array(segment.GetExtent()).reshape(3, 2) + np.array([-0.5, 0.5])
+    corners = np.array([[*corner, 1.0] for corner in product(*bounds)])
+    to_grid = np.linalg.inv(affine(volume)) @ image_affine(segment)
+    places = (corners @ to_grid.T)[:, :3]
+    first = np.maximum(np.floor(places.min(axis=0)), 0).astype(int)
+    last = np.minimum(np.ceil(places.max(axis=0)).astype(int), np.array(dimensions(volume)) - 1)
+    return [(int(first[axis]), int(last[axis])) for axis in range(3)]
+
+
+def _resampled(segment: Any, volume: Any, box: Sequence[Tuple[int, int]]) -> np.ndarray:
+    """Return where a segment is, (k, j, i) within a box of the volume's grid, by the nearest voxel."""
+    reference = slicer.vtkOrientedImageData()
+    reference.SetExtent([index for ends in box for index in ends])
+    reference.SetImageToWorldMatrix(to_matrix(affine(volume)))
+    resampled = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(segment, reference, resampled)
+    return oriented_array(resampled) > 0
 
 
 def _nothing(table: LabelTable) -> NothingToSubmit:

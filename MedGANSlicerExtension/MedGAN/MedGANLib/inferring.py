@@ -63,7 +63,7 @@ class Inferring(Studying):
         def finish(result: InferResult) -> RunOutcome:
             try:
                 job.token.raise_if_cancelled()
-                return self._show(result, context["model"], context["stage"], time.monotonic() - begun)
+                return self._show(result, context["model"], context["stage"], begun)
             finally:
                 for part in result.parts:
                     part.path.unlink()
@@ -121,7 +121,7 @@ class Inferring(Studying):
 
         return then_remove(file, work)
 
-    def _show(self, result: InferResult, model: ModelInfo, stage: Stage, seconds: float) -> RunOutcome:
+    def _show(self, result: InferResult, model: ModelInfo, stage: Stage, begun: float) -> RunOutcome:
         if stage.volume.GetScene() is not self._scene.mrml:
             raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
         outcome, run = show_result(result, model, stage)
@@ -131,7 +131,7 @@ class Inferring(Studying):
         count = len(outcome.segment_ids) + len(outcome.volume_ids)
         what = "1 result" if count == 1 else f"{count} results"
         kind = "warning" if outcome.warnings else "success"
-        self._say(kind, f"{model.title}: {what} in {seconds:.1f} s.", details=outcome.warnings)
+        self._say(kind, f"{model.title}: {what} in {time.monotonic() - begun:.1f} s.", details=outcome.warnings)
         return outcome
 
     def _remember(self, volume: Any, outcome: RunOutcome) -> None:

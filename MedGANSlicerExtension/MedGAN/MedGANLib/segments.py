@@ -138,7 +138,7 @@ def place_labels(
         WrongGrid: The label map is not on that grid.
         CannotProcess: It holds values that cannot be labels.
     """
-    labels = _read_labels(path, volume, affine(volume) if grid is None else grid)
+    labels, matrix = _read_labels(path, volume, affine(volume) if grid is None else grid)
     created = segmentation is None
     target = _new_segmentation(volume, scene) if created else segmentation
     if before_change and not created:
@@ -146,7 +146,7 @@ def place_labels(
     kept, replaced = _sort_earlier(target, model, edited)
     labels = _without(labels, [_value_tag(target, segment_id) for segment_id in kept])
     removed = tuple(_take_out(target, segment_id) for segment_id in replaced)
-    added = _import(labels, volume, table, target, before=kept[0] if kept else "")
+    added = _import(labels, matrix, table, target, before=kept[0] if kept else "")
     for segment_id in added:
         _tag(target, segment_id, model, version)
     notes = _notes(labels, table, [_name(target, segment_id) for segment_id in kept])
@@ -196,18 +196,36 @@ def oriented_array(image: Any) -> np.ndarray:
     return np.zeros((0, 0, 0), np.uint8) if scalars is None or 0 in size else vtk_to_numpy(scalars).reshape(size)
 
 
-def _read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> np.ndarray:
-    """Return the label map's voxels (k, j, i) as integers after a look at its grid and its values."""
+def image_affine(image: Any) -> np.ndarray:
+    """Return the 4x4 matrix from an oriented image's voxel indices (i, j, k) to its frame."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return to_array(matrix)
+
+
+def _read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the label map's voxels (k, j, i), cropped to what is labelled, and their matrix to RAS in the scene."""
     found = read_on_grid(path, dimensions(volume), grid)
     if found is None:
         raise WrongGrid(
             f"The result does not lie on the grid of '{volume.GetName()}'; it was not shown.",
             "Run the model again; if it happens again, tell the administrator.",
         )
-    labels = found.astype(np.int32)
-    if not np.array_equal(labels, found) or labels.min() < 0 or labels.max() > MAX_VALUE:
+    cropped, first = _crop(found)
+    labels = cropped.astype(np.int32)
+    if not np.array_equal(labels, cropped) or labels.min() < 0 or labels.max() > MAX_VALUE:
         raise CannotProcess("The result has values that are not labels.", "Tell the administrator.")
-    return labels
+    shift = np.eye(4)
+    shift[:3, 3] = first[::-1]
+    return labels, affine(volume) @ shift
+
+
+def _crop(array: np.ndarray) -> Tuple[np.ndarray, List[int]]:
+    """Return the part of an array that is not zero (one voxel when all of it is) and its first index."""
+    if not array.any():
+        return array[:1, :1, :1], [0, 0, 0]
+    low, high = _bounds(array != 0)
+    return array[tuple(slice(low[axis], high[axis] + 1) for axis in range(3))], low
 
 
 def _new_segmentation(volume: Any, scene: Scene) -> Any:
@@ -229,6 +247,11 @@ def _sort_earlier(segmentation: Any, model: str, edited: EditedPolicy) -> Tuple[
     return changed, [segment_id for segment_id in earlier if segment_id not in changed]
 
 
+def _present(labels: np.ndarray) -> List[int]:
+    """Return the values in a label map, without the background; by counting, which is far faster than sorting."""
+    return [int(value) for value in np.flatnonzero(np.bincount(labels.ravel())) if value]
+
+
 def _without(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
     return np.where(np.isin(labels, values), 0, labels)
 
@@ -244,14 +267,14 @@ def _take_out(segmentation: Any, segment_id: str) -> Removed:
     return Removed(segment_id, copy)
 
 
-def _import(labels: np.ndarray, volume: Any, table: LabelTable, segmentation: Any, before: str) -> List[str]:
+def _import(labels: np.ndarray, matrix: np.ndarray, table: LabelTable, segmentation: Any, before: str) -> List[str]:
     """Import a label map through a colour table; return the IDs of the new segments."""
-    present = [int(value) for value in np.unique(labels) if value]
+    present = _present(labels)
     if not present:
         return []
     scratch = slicer.vtkMRMLScene()
     node = scratch.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
-    node.SetIJKToRASMatrix(to_matrix(affine(volume)))
+    node.SetIJKToRASMatrix(to_matrix(matrix))
     node.SetAndObserveImageData(image_from_array(labels.astype(np.uint8 if max(present) < 256 else np.int32)))
     display = scratch.AddNewNodeByClass("vtkMRMLLabelMapVolumeDisplayNode", "display")
     display.SetAndObserveColorNodeID(_color_node(scratch, table, present).GetID())
@@ -287,7 +310,7 @@ def _name(segmentation: Any, segment_id: str) -> str:
 
 
 def _notes(labels: np.ndarray, table: LabelTable, kept: Sequence[str]) -> List[str]:
-    present = {int(value) for value in np.unique(labels) if value}
+    present = set(_present(labels))
     notes = [f"Your corrected '{name}' was kept; the new result for it was not used." for name in kept]
     absent = [n for n, value in table.values.items() if value not in present and n not in kept]
     notes += [f"The model found no '{name}'." for name in absent]
@@ -302,8 +325,7 @@ def _fingerprint(segmentation: Any, segment_id: str) -> str:
     mask = oriented_array(image) > 0
     if not mask.any():
         return "empty"
-    low, high = _bounds(mask)
-    inside = mask[tuple(slice(low[axis], high[axis] + 1) for axis in range(3))]
+    inside, low = _crop(mask)
     digest = hashlib.sha256(np.packbits(inside).tobytes())
     digest.update(f"{inside.shape} {_place(image, low)}".encode())
     return digest.hexdigest()[:32]
@@ -317,8 +339,6 @@ def _bounds(mask: np.ndarray) -> Tuple[List[int], List[int]]:
 
 def _place(image: Any, low: Sequence[int]) -> List[int]:
     """Return the place of a voxel (k, j, i from the extent's start) in tenths of a millimetre."""
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
     start = image.GetExtent()[::2]
     index = [start[axis] + low[2 - axis] for axis in range(3)] + [1]
-    return [round(10 * float(value)) for value in (to_array(matrix) @ index)[:3]]
+    return [round(10 * float(value)) for value in (image_affine(image) @ index)[:3]]

@@ -182,8 +182,8 @@ def read_on_grid(path: Union[str, Path], size: Tuple[int, int, int], grid: np.nd
     if dimensions(node) != size:
         return None
     if same_affine(affine(node), grid, size):
-        return voxels(node).copy()
-    return voxels(node)[::-1].copy() if same_affine(flip_slices(affine(node), size[2]), grid, size) else None
+        return np.array(voxels(node))
+    return np.array(voxels(node)[::-1]) if same_affine(flip_slices(affine(node), size[2]), grid, size) else None
 
 
 def read_node(path: Union[str, Path], class_name: str) -> Any:
