@@ -31,7 +31,7 @@ class Clinic:
         self.matrix = matrix
         self.result = labels()
         self.answer: dict[str, Any] = {"label_names": {"anterior": 3, "posterior": 7}, "version": "v0001"}
-        self.training: list[dict[str, Any]] = []
+        self.training: list[dict[str, Any]] = [{"state": "none"}]
         self.study = self._write_study()
         digest = hashlib.sha256(self.study).hexdigest()
         server.reply("GET", "/info/", INFO)

@@ -95,7 +95,7 @@ class Connecting(Session):
         def finish(info: Any) -> None:
             self._update(server=info, models=info.models)
 
-        self._beside("Reading the models", lambda job: client.info(job.token), finish)
+        self._beside("Reading the models", lambda job: client.info(job.token), finish, quiet=True)
 
     def _strategy(self) -> str:
         return self.state.server.strategies[0] if self.state.server and self.state.server.strategies else "random"

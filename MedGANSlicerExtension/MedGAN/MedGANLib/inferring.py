@@ -78,6 +78,9 @@ class Inferring(Studying):
         lost = self._runs.pop().undo(self._scene, self._before_change)
         details = [f"Your corrections of '{name}' went with it." for name in lost]
         self._update(can_undo=bool(self._runs), last_result=None)
+        study = self._scene.node(self.state.study.volume_id) if self.state.study else None
+        if study is not None:
+            self._activate(study)
         self._say("warning" if lost else "info", "The last run was undone.", details=details)
         return True
 

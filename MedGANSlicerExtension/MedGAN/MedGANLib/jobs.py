@@ -26,7 +26,7 @@ PUMP_SECONDS = 0.01
 """Pause between two pumps while `JobQueue.wait` waits."""
 
 
-def _ignore(*news: Any) -> None:
+def ignore(*news: Any) -> None:
     """Listen to nothing."""
 
 
@@ -38,9 +38,9 @@ def _same(result: Any) -> Any:
 class Listeners:
     """Who is told about a job, on the main thread; see `JobQueue.submit`."""
 
-    on_done: Callable[[Any], None] = _ignore
-    on_error: Callable[[MedGANError], None] = _ignore
-    on_progress: Callable[[float, str], None] = _ignore
+    on_done: Callable[[Any], None] = ignore
+    on_error: Callable[[MedGANError], None] = ignore
+    on_progress: Callable[[float, str], None] = ignore
     finish: Callable[[Any], Any] = _same
 
 
@@ -134,9 +134,9 @@ class JobQueue:
     def submit(
         self,
         work: Work,
-        on_done: Callable[[Any], None] = _ignore,
-        on_error: Callable[[MedGANError], None] = _ignore,
-        on_progress: Callable[[float, str], None] = _ignore,
+        on_done: Callable[[Any], None] = ignore,
+        on_error: Callable[[MedGANError], None] = ignore,
+        on_progress: Callable[[float, str], None] = ignore,
         title: str = "",
         finish: Callable[[Any], Any] = _same,
     ) -> Job:

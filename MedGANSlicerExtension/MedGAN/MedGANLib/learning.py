@@ -12,7 +12,7 @@ from .errors import Conflict, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
 from .inferring import Inferring
 from .jobs import Job, Work
-from .records import ModelInfo, SubmitReceipt, TrainingStatus
+from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
 from .studying import then_remove
 from .volumes import known_id, server_affine, server_flipped
@@ -48,6 +48,7 @@ class Learning(Inferring):
 
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
             self._now_known(context["volume"], receipt.image)
+            self._refresh()
             self._say(*_submitted(receipt, context["export"]))
             return receipt
 
@@ -71,9 +72,9 @@ class Learning(Inferring):
         """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
         if self._client is None or (self._poll and not self._poll.finished):
             return None
-        client = self._client
+        client, quiet = self._client, not self.state.training.running
         self._poll = self._beside(
-            "Asking about the training", lambda job: client.train_status(job.token), self._trained
+            "Asking about the training", lambda job: client.train_status(job.token), self._trained, quiet
         )
         return self._poll
 
@@ -100,6 +101,13 @@ class Learning(Inferring):
                 return self.state.training
             time.sleep(TRAINING_POLL_SECONDS)
         raise TimedOut(f"Training still runs after {timeout:g} seconds.", "Wait longer, or stop it.")
+
+    def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
+        """Ask about training too: a run that was started earlier, or by somebody else, may be going on."""
+        report = super()._connected(outcome)
+        if report.ok:
+            self.poll_training()
+        return report
 
     def _export(self, model: ModelInfo, segmentation: Any, volume: Any) -> LabelExport:
         if segmentation is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from .errors import Busy, Cancelled, MedGANError
-from .jobs import Job, JobQueue, Work
+from .jobs import Job, JobQueue, Work, ignore
 from .signals import Signal
 from .state import Message, State
 
@@ -84,9 +84,9 @@ class Session:
 
         return self._jobs.submit(fail, on_error=self._tell, title=title)
 
-    def _beside(self, title: str, work: Work, finish: Callable[[Any], Any]) -> Job:
-        """Run a job beside what the user waits for."""
-        return self._jobs.submit(work, on_error=self._tell, title=title, finish=finish)
+    def _beside(self, title: str, work: Work, finish: Callable[[Any], Any], quiet: bool = False) -> Job:
+        """Run a job beside what the user waits for; a quiet one keeps its failure to itself."""
+        return self._jobs.submit(work, on_error=ignore if quiet else self._tell, title=title, finish=finish)
 
     def _ended(self, result: Any) -> None:
         self._update(job=None)
