@@ -16,7 +16,7 @@ from MedGANLib.panels.consent import ask_consent, ask_edited
 from MedGANLib.testing.images import phantom
 from MedGANLib.testing.server import TestServer
 from MedGANLib.workflow import Workflow
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkSegmentation
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -285,13 +285,19 @@ class MedGANTest(ScriptedLoadableModuleTest):
         state = widget.logic.workflow.state
         self._wait(lambda: state.job is None and state.study and state.study.image_id == name, "the study")
         widget.ui.runButton.click()
-        self._wait(lambda: widget.ui.undoButton.enabled, "the result")
+        self._wait(lambda: self._segments(widget) == ["anterior", "posterior"], "the result")
         widget.ui.undoButton.click()
-        self._wait(lambda: not widget.ui.undoButton.enabled, "the undo")
+        self._wait(lambda: self._segments(widget) == [], "the undo")
         widget.ui.runButton.click()
-        self._wait(lambda: widget.ui.undoButton.enabled and widget.ui.submitButton.enabled, "the second result")
+        self._wait(lambda: state.job is None and self._segments(widget) == ["anterior", "posterior"], "the result")
         widget.ui.submitButton.click()
         self._wait(lambda: state.job is None and state.message.kind == "success", "the submission")
+
+    @staticmethod
+    def _segments(widget):
+        node = widget.shared.segmentation
+        segmentation = node.GetSegmentation() if node else vtkSegmentation()
+        return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
 
     def _train(self, widget):
         self.delayDisplay("Train")

@@ -13,8 +13,10 @@ numbers.
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import inspect
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +30,20 @@ slot_errors: list[str] = []
 _HIDDEN = {"tr", "staticMetaObject", "sender", "receivers", "emit"}
 _classes: dict[type, type] = {}
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any]]] = {}
+
+
+def _protect_constants() -> None:
+    """Gives None, True and False references to spare.
+
+    PySide6 6.12 drops one reference too many when it emits a signal with a bool. Before Python 3.12, where these objects
+    became immortal, some ten thousand emissions would end the process.
+    """
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
+
+
+_protect_constants()
 
 
 def wrap(value: Any) -> Any:
@@ -197,11 +213,12 @@ def write_property(qt_object: Any, prop: QtCore.QMetaProperty, value: Any) -> No
     Raises:
         AttributeError: the property is read-only or the value does not fit it.
     """
+    name, kind = str(prop.name()), str(prop.typeName())
     if not prop.isWritable():
-        raise AttributeError(f"Property '{prop.name()}' of {type(qt_object).__name__} object is not writable")
-    if not _fits(prop.typeName(), value) or not prop.write(qt_object, value):
+        raise AttributeError(f"Property '{name}' of {type(qt_object).__name__} object is not writable")
+    if not _fits(kind, value) or not prop.write(qt_object, value):
         raise AttributeError(
-            f"Property '{prop.name()}' of type '{prop.typeName()}' does not accept an object of type "
+            f"Property '{name}' of type '{kind}' does not accept an object of type "
             f"{type(value).__name__} ({value!r})"
         )
 
@@ -300,7 +317,7 @@ class Signal:
         Raises:
             ValueError: the class has no such signal (PythonQt would silently return False).
         """
-        normal = _text(QtCore.QMetaObject.normalizedSignature(signature))
+        normal = _text(QtCore.QMetaObject.normalizedSignature(signature))  # type: ignore[arg-type]
         if normal not in signal_signatures(qt_object):
             raise ValueError(f"{type(qt_object).__name__} has no signal '{signature}'")
         return cls(qt_object, normal)

@@ -157,10 +157,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._types = list(types)
         self._refresh()
 
-    nodeTypes = QtCore.Property("QStringList", lambda self: self._types, _set_types)
+    nodeTypes = QtCore.Property("QStringList", lambda self: self._types, _set_types)  # type: ignore[arg-type]
     currentNodeID = QtCore.Property(str, _get_id, _set_id)
 
-    def _setting(kind: Any, name: str, default: Any) -> Any:  # type: ignore[misc]
+    def _setting(kind: Any, name: str, default: Any) -> Any:
         def setter(self: qMRMLNodeComboBox, value: Any) -> None:
             self._settings[name] = value
             self._refresh()
@@ -330,10 +330,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def _show_segments(self) -> None:
         node = self.segmentationNode()
         segmentation = node.GetSegmentation() if node else None
-        count = segmentation.GetNumberOfSegments() if segmentation else 0
-        self._table.setRowCount(count)
-        for row in range(count):
-            segment = segmentation.GetNthSegment(row)
+        ids = list(segmentation.GetSegmentIDs()) if segmentation else []
+        self._table.setRowCount(len(ids))
+        for row, segment_id in enumerate(ids):
+            segment = node.GetSegmentation().GetSegment(segment_id)
             swatch = QtWidgets.QTableWidgetItem()
             swatch.setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
             self._table.setItem(row, 0, swatch)

@@ -93,7 +93,7 @@ class UiLoader(QtUiTools.QUiLoader):
         for widget in self.custom:
             self.registerCustomWidget(widget)
 
-    def load(self, device: QtCore.QFile, parent: Any = None) -> Any:
+    def load(self, device: Any, parentWidget: Any = None) -> Any:
         """Reads a .ui file, as `slicer.util.loadUI` does.
 
         Raises:
@@ -103,7 +103,7 @@ class UiLoader(QtUiTools.QUiLoader):
         used = {w.get("class") for w in ElementTree.parse(device.fileName()).iter("widget")}
         if not used <= known:
             raise ValueError(f"the application has no widgets {sorted(str(c) for c in used - known)}")
-        return super().load(device, parent)
+        return super().load(device, parentWidget)
 
 
 REPLACED: dict[str, type] = {"QMessageBox": dialogs.QMessageBox, "QUiLoader": UiLoader}
@@ -126,7 +126,7 @@ def _find(name: str) -> type:
     if name in REPLACED:
         return REPLACED[name]
     owner = next(m for m in (QtWidgets, QtGui, QtCore) if hasattr(m, name))
-    return getattr(owner, name)  # type: ignore[no-any-return]
+    return getattr(owner, name)
 
 
 def make_qt() -> StrictModule:

@@ -131,7 +131,8 @@ def _parameter(name: str, kind: type, default: Any) -> property:
     if kind not in _TEXT:
 
         def set_node(self: Any, node: Any) -> None:
-            if node is not None and not isinstance(node, kind):
+            accepted = node is None or isinstance(node, kind)
+            if not accepted:
                 raise TypeError(f"{name} takes a {kind.__name__}, not a {type(node).__name__}")
             self.parameterNode.SetNodeReferenceID(name, node.GetID() if node else None)
 
@@ -160,9 +161,14 @@ def _connect_gui(self: Any, ui: Any) -> int:
     found = [w for w in vars(ui).values() if w.property(PARAMETER_PROPERTY)]
     tag = len(self._guis)
     links = [_Link(self, widget, widget.property(PARAMETER_PROPERTY)) for widget in found]
-    observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: [link.show() for link in links])
+    observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _show_all(links))
     self._guis[tag] = (links, observer)
     return tag
+
+
+def _show_all(links: list[_Link]) -> None:
+    for link in links:
+        link.show()
 
 
 def _disconnect_gui(self: Any, tag: int) -> None:

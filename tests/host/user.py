@@ -36,6 +36,10 @@ class User:
         hint = self.ui.hintLabel.text if self.ui.hintLabel.isVisibleTo(self.module.panel) else ""
         return f"{self.ui.messageLabel.text} {hint}".strip()
 
+    def panel(self, name: str) -> Any:
+        """Returns the panel of a class, by name."""
+        return next(p for p in self.module.widget.panels if type(p).__name__ == name)
+
     def press(self, name: str) -> None:
         """Presses a button.
 
@@ -88,7 +92,7 @@ class User:
     def choose(self, node: Any) -> None:
         """Chooses a volume of the scene."""
         self.ui.volumeSelector.setCurrentNode(node)
-        self.idle()
+        self.until(lambda: self.state.study and self.state.study.volume_id == node.GetID(), "the choice")
 
     def open_only(self, *sections: str) -> None:
         """Opens some sections and closes the others, for a picture."""

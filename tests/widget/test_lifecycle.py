@@ -57,7 +57,7 @@ def test_closing_the_scene_and_going_on(user: User, server: Any, host: Host) -> 
     user.take_next()
     user.run()
     assert user.module.widget.shared.segmentation is not None
-    editor = user.module.widget.panel(user.module.python.CorrectPanel).editor
+    editor = user.panel("CorrectPanel").editor
     assert editor.segmentationNode() is user.module.widget.shared.segmentation
 
 
@@ -83,7 +83,7 @@ def test_leaving_the_module_silences_the_editor(user: User, server: Any) -> None
     user.connect(server.url)
     user.take_next()
     user.run()
-    editor = user.module.widget.panel(user.module.python.CorrectPanel).editor
+    editor = user.panel("CorrectPanel").editor
     user.module.widget.exit()
     assert not editor._qt._observing
     user.module.widget.enter()

@@ -81,7 +81,7 @@ def test_result_is_in_place(user: User, server: Any) -> None:
     user.run()
     assert _segments(user) == {"anterior": int((expected == 1).sum()), "posterior": int((expected == 2).sum())}
     assert not user.ui.correctSection.collapsed, "the next step opens"
-    editor = user.module.widget.panel(user.module.python.CorrectPanel).editor
+    editor = user.panel("CorrectPanel").editor
     assert editor.segmentationNode() is user.module.widget.shared.segmentation
     assert editor.sourceVolumeNode() is volume
     user.open_only("runSection", "correctSection")
@@ -96,7 +96,7 @@ def _start_with_study(user: User, server: Any) -> Any:
 
 def test_options_come_from_the_schema_and_are_sent(user: User, server: Any, host: Host) -> None:
     _start_with_study(user, server)
-    form = user.module.widget.panel(user.module.python.RunPanel).form
+    form = user.panel("RunPanel").form
     form.field("test_time_augmentation").widget.checked = False
     form.field("smoothing").widget.value = 1.5
     form.field("tiles").widget.value = 4
@@ -117,7 +117,7 @@ def test_region_is_sent_in_ras(user: User, server: Any, host: Host) -> None:
     roi = host.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
     roi.SetXYZ(5.0, -6.0, 7.0)
     roi.SetRadiusXYZ(10.0, 11.0, 12.0)
-    user.module.widget.panel(user.module.python.RunPanel).form.field("roi").selector.setCurrentNode(roi)
+    user.panel("RunPanel").form.field("roi").selector.setCurrentNode(roi)
     user.run()
     sent = server.world.infer_params[-1]["roi"]
     np.testing.assert_allclose(sent["center"], [5, -6, 7], atol=1e-3)
@@ -126,7 +126,7 @@ def test_region_is_sent_in_ras(user: User, server: Any, host: Host) -> None:
 
 def test_place_point_makes_a_node_and_starts_placing(user: User, server: Any) -> None:
     _start_with_study(user, server)
-    field = user.module.widget.panel(user.module.python.RunPanel).form.field("points")
+    field = user.panel("RunPanel").form.field("points")
     field.button.click()
     assert field.value().IsA("vtkMRMLMarkupsFiducialNode")
     assert field._placer.placeModeEnabled
@@ -134,7 +134,7 @@ def test_place_point_makes_a_node_and_starts_placing(user: User, server: Any) ->
 
 def test_points_of_one_study_are_not_used_for_the_next(user: User, server: Any) -> None:
     _start_with_study(user, server)
-    field = user.module.widget.panel(user.module.python.RunPanel).form.field("points")
+    field = user.panel("RunPanel").form.field("points")
     field.button.click()
     field.value().AddControlPoint([1.0, 2.0, 3.0])
     server.world.labels["case_1"] = b""
@@ -144,7 +144,7 @@ def test_points_of_one_study_are_not_used_for_the_next(user: User, server: Any) 
 
 def test_options_are_kept_with_the_scene(user: User, server: Any) -> None:
     _start_with_study(user, server)
-    panel = user.module.widget.panel(user.module.python.RunPanel)
+    panel = user.panel("RunPanel")
     panel.form.field("tiles").widget.value = 7
     user.run()
     user.module.widget.logic.workflow.disconnect()
@@ -193,7 +193,7 @@ def test_corrected_segments_are_not_overwritten_unasked(user: User, server: Any,
     node = user.module.widget.shared.segmentation
     first = node.GetSegmentation().GetNthSegmentID(0)
     edited = slicer.util.arrayFromSegmentBinaryLabelmap(node, first, volume).copy()
-    edited[:, :, :20] = 0
+    edited[::2] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(edited, node, first, volume)
     host.desk.answers = ["Keep"]
     user.run()

@@ -12,6 +12,9 @@ from .look import allow, count, dots, put_text, safe
 from .shared import Shared
 
 
+FORGET_TIP = "Takes back what you agreed to: before the next upload to any server you are asked again"
+
+
 class ConnectionPanel:
     """Address, token, certificate, and what answered."""
 
@@ -26,6 +29,7 @@ class ConnectionPanel:
         ui.connectButton.connect("clicked()", self.connect)
         ui.addressBox.lineEdit().connect("returnPressed()", self.connect)
         ui.accessButton.connect("toggled(bool)", ui.accessFrame.setVisible)
+        ui.forgetButton.connect("clicked()", self._forget)
 
     def connect(self) -> None:
         """Tests the connection with what is typed in."""
@@ -36,11 +40,17 @@ class ConnectionPanel:
                 ui.addressBox.currentText.strip(), token, ui.certificateEdit.currentPath or None
             )
 
+    def _forget(self) -> None:
+        preferences.forget_consents()
+        self._shared.workflow.consents.forget(self._shared.state.address)
+        self.show(self._shared.state)
+
     def show(self, state: State) -> None:
         """Draws the connection."""
         allow(
             self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy."
         )
+        allow(self._ui.forgetButton, preferences.has_consents(), FORGET_TIP, "No agreement is remembered.")
         put_text(self._ui.serverLabel, self._server_text(state))
         report = state.report
         if report is not None and report.code == "token_required" and not self._ui.accessButton.checked:

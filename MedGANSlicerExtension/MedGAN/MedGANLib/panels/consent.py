@@ -38,12 +38,17 @@ def consent_text(request: ConsentRequest) -> str:
     lines = [
         f"Server: <b>{safe(request.server)}</b>",
         f"Volume: <b>{safe(request.volume_name)}</b> ({size})",
-        f"<b>Sent:</b> {safe(request.sent)}",
-        f"<b>Not sent:</b> {safe(request.not_sent)}",
+        _with_bold_start(request.sent),
+        _with_bold_start(request.not_sent),
     ]
     if _in_the_clear(request.server):
         lines.append("<b>The connection is not encrypted.</b> Others on the network could read the images.")
     return "<p>" + "</p><p>".join(lines) + "</p>"
+
+
+def _with_bold_start(sentence: str) -> str:
+    start, colon, rest = sentence.partition(":")
+    return f"<b>{safe(start)}:</b>{safe(rest)}" if colon else safe(sentence)
 
 
 def _in_the_clear(address: str) -> bool:

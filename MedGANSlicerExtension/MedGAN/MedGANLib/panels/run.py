@@ -88,7 +88,8 @@ class RunPanel:
         self._save(model.name, values)
         self._shared.workflow.run_model(
             model.name,
-            options=values,
+            self._shared.volume,
+            values,
             points=self.form.node("points"),
             roi=self.form.node("roi"),
             segmentation=self._shared.segmentation,

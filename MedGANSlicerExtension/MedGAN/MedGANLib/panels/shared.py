@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import slicer
 
@@ -24,8 +24,8 @@ class Shared:
         self.workflow = workflow
         self.parameters: Any = None
         self._active_volume = ""
-        self._known_study = ""
-        self._known_segmentation = ""
+        self._known: Tuple[str, str] = ("", "")
+        self._following = False
 
     @property
     def state(self) -> State:
@@ -63,36 +63,32 @@ class Shared:
         """Tells the workflow when another volume was chosen."""
         volume = self.volume
         chosen = volume.GetID() if volume else ""
-        if chosen == self._active_volume:
-            return
-        self._active_volume = chosen
-        if volume is not None and chosen != self._study_volume():
-            self.workflow.use_volume(volume)
+        if chosen != self._active_volume and not self._following:
+            self._active_volume = chosen
+            if volume is not None:
+                self.workflow.use_volume(volume)
 
     def follow_study(self, state: State) -> None:
         """Shows the study that the workflow works on: its volume and segmentation become the chosen ones."""
         study = state.study
-        if study is None or self.parameters is None:
+        volume = slicer.mrmlScene.GetNodeByID(study.volume_id) if study else None
+        if volume is None or self.parameters is None or self._following:
             return
-        if study.volume_id != self._known_study:
-            self._known_study = self._active_volume = study.volume_id
-            self._known_segmentation = ""
-            self.parameters.segmentation = None
-            self._show_volume(slicer.mrmlScene.GetNodeByID(study.volume_id))
-        if study.segmentation_id != self._known_segmentation:
-            self._known_segmentation = study.segmentation_id
-            self.parameters.segmentation = (
-                slicer.mrmlScene.GetNodeByID(study.segmentation_id) if study.segmentation_id else None
-            )
+        known, self._known = self._known, (study.volume_id, study.segmentation_id)
+        if known != self._known:
+            self._following = True
+            self._choose(volume, slicer.mrmlScene.GetNodeByID(study.segmentation_id or ""))
+            self._following = False
+        if known[:1] != self._known[:1]:
+            slicer.util.setSliceViewerLayers(background=volume, fit=True)
+
+    def _choose(self, volume: Any, segmentation: Any) -> None:
+        self._active_volume = volume.GetID()
+        with slicer.util.NodeModify(self.parameters):
+            self.parameters.volume = volume
+            self.parameters.segmentation = segmentation
 
     def forget_scene(self) -> None:
         """Called when the scene is closed."""
-        self._active_volume = self._known_study = self._known_segmentation = ""
-
-    def _study_volume(self) -> str:
-        return self.state.study.volume_id if self.state.study else ""
-
-    def _show_volume(self, volume: Any) -> None:
-        if volume is not None:
-            self.parameters.volume = volume
-            slicer.util.setSliceViewerLayers(background=volume, fit=True)
+        self._active_volume = ""
+        self._known = ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..jobs import Job
 from ..workflow import Message, State
 from .look import frame_style, put_text, safe
 from .shared import Shared
@@ -21,7 +22,7 @@ class StatusPanel:
         if state.job is None:
             self._show_message(state.message)
         else:
-            self._show_job(state)
+            self._show_job(state.job)
         self._ui.jobFrame.setVisible(state.job is not None)
 
     def _show_message(self, message: Message) -> None:
@@ -29,8 +30,7 @@ class StatusPanel:
         put_text(self._ui.messageLabel, f"<b>{safe(message.text)}</b>")
         put_text(self._ui.hintLabel, "<br>".join(safe(line) for line in (message.hint, *message.details) if line))
 
-    def _show_job(self, state: State) -> None:
-        job = state.job
+    def _show_job(self, job: Job) -> None:
         self._color("info")
         put_text(self._ui.messageLabel, f"<b>{safe(job.title or 'Working')}</b>")
         put_text(self._ui.hintLabel, safe(job.phase))
