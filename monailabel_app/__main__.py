@@ -97,6 +97,20 @@ def rollback(
     console.print(f"{model} {chosen.name} serves now.")
 
 
+@cli.command()
+def seal(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    models: Models = SHIPPED_MODELS,
+) -> None:
+    """Records the checksum of a version that is to be shipped, so that damage to it is noticed."""
+    try:
+        sealed = Registry(models, models / ".none").seal(model, version)
+    except (MedGANError, ModelNotAvailable) as error:
+        raise _failure(str(error)) from error
+    console.print(f"{model} {version}: {sealed.record.checksum}")
+
+
 def _registry(studies: Path, data: Path | None, models: Path) -> Registry:
     folder = data or default_data(studies)
     if not folder.is_dir():

@@ -83,11 +83,11 @@ class MedGANApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Ways to choose the next study."""
-        return activelearning.strategies(self.config)
+        return activelearning.all_strategies(self.config)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Ways to score studies."""
-        return activelearning.scoring_methods(self._infers)
+        return activelearning.all_scoring_methods(self._infers)
 
     def on_init_complete(self) -> None:
         """MONAI Label starts scoring and a clean-up thread here; this app needs neither."""

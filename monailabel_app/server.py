@@ -19,11 +19,12 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.finetune.runs import close_abandoned
 from monailabel_app.limits import BodyLimit
 from monailabel_app.main import MedGANApp
-from monailabel_app.routes import ROUTERS
+from monailabel_app.routes import ROUTERS, tasks
 from monailabel_app.security import Guard
 from monailabel_app.services import Services
 
 logger = logging.getLogger(__name__)
+METHODS = ("train", "scoring", "batch_infer")
 THREADS = 32  # beside those that wait for their turn to compute
 
 
@@ -48,7 +49,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS + config.max_queue + config.concurrency
     api.state.services = await anyio.to_thread.run_sync(_open, config)
     yield
-    _clear(config)
+    await anyio.to_thread.run_sync(_close, api.state.services)
 
 
 def _open(config: ServerConfig) -> Services:
@@ -63,6 +64,16 @@ def _open(config: ServerConfig) -> Services:
     for model in app.registry.models():
         app.registry.remove_unfinished(model)
     return Services.of(app)
+
+
+def _close(services: Services) -> None:
+    """Ends the processes that were started: the server does not exit before they do."""
+    for method in METHODS:
+        task = tasks.active(method)
+        if task:
+            tasks.kill(method, task)
+    close_abandoned(services.config.runs)
+    _clear(services.config)
 
 
 def _clear(config: ServerConfig) -> None:

@@ -14,13 +14,13 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.infers.segmentation import SegmentationInfer
 
 
-def strategies(config: ServerConfig) -> dict[str, Strategy]:
+def all_strategies(config: ServerConfig) -> dict[str, Strategy]:
     """The strategies by name."""
     minutes = config.reservation_minutes
     return {"random": Random(minutes), "first": First(minutes), "uncertainty": MostUncertain(minutes)}
 
 
-def scoring_methods(infers: Mapping[str, InferTask]) -> dict[str, ScoringMethod]:
+def all_scoring_methods(infers: Mapping[str, InferTask]) -> dict[str, ScoringMethod]:
     """The scoring methods by name; uncertainty needs a segmentation model and takes the first."""
     found = next((task for task in infers.values() if isinstance(task, SegmentationInfer)), None)
     return {"uncertainty": UncertaintyScoring(found)} if found else {}

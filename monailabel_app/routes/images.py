@@ -53,8 +53,8 @@ def remove_image(s: Served, id: str) -> dict[str, Any]:
 @router.head("/image")
 def has_image(s: Served, image: str, check_sum: str = "") -> Response:
     """Tells whether a study exists and, if asked, is the same file."""
-    found = s.datastore.checksum(image).removeprefix("SHA256:")
-    if check_sum and check_sum.upper().removeprefix("SHA256:") != found.upper():
+    s.datastore.image_path(image)
+    if check_sum and check_sum.upper().removeprefix("SHA256:") != s.datastore.checksum(image)[7:].upper():
         raise MedGANError("unknown_image", f"Study {image!r} has another checksum.")
     return Response()
 

@@ -53,12 +53,14 @@ def stop(s: Services, method: str, code: str) -> dict[str, Any]:
 
 
 def kill(method: str, task: dict[str, Any]) -> None:
-    """Ends a task's process, waiting for one that is just being started."""
+    """Ends a task's process and waits until it is gone; one that is just being started is waited for."""
     end = time.monotonic() + BEGIN_SECONDS
     while task["status"] == "SUBMITTED" and task["id"] not in processes(method) and time.monotonic() < end:
         time.sleep(0.05)
-    if task["id"] in processes(method):
+    process = processes(method).get(task["id"])
+    if process:
         AsyncTask.stop(method)
+        process.wait(BEGIN_SECONDS)
 
 
 def show(s: Services, task: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ START_SECONDS = 90
 
 
 def crop(number: int) -> Volume:
-    """The surroundings of one hippocampus of the MNI152 template: side, place, contrast and noise vary with `number`."""
+    """The surroundings of one hippocampus of MNI152: side, place, contrast and noise vary with `number`."""
     template = load_mni152_template(resolution=1)
     random = np.random.default_rng(number)
     centre = np.add(CENTRES[number % 2], random.integers(-6, 7, 3))

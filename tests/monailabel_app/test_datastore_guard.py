@@ -87,7 +87,9 @@ def test_replaced_and_removed_labels_stay_as_backups(store: StudyDatastore, fold
     assert store.get_labeled_images() == []
 
 
-def test_a_label_of_another_suffix_replaces_the_earlier_one(store: StudyDatastore, folder: Path, tmp_path: Path) -> None:
+def test_a_label_of_another_suffix_replaces_the_earlier_one(
+    store: StudyDatastore, folder: Path, tmp_path: Path
+) -> None:
     for suffix in (".nrrd", ".nii.gz"):
         write_volume(tmp_path / f"l{suffix}", SMALL)
         store.save_label("a", str(tmp_path / f"l{suffix}"), "final", {})

@@ -74,7 +74,9 @@ def test_own_and_allowed_origins() -> None:
         assert client.get("/info/", headers={"origin": origin}).status_code == 200
 
 
-@pytest.mark.parametrize("given", [None, "Bearer wrong", TOKEN, f"Basic {TOKEN}", "Bearer ", f"Bearer {TOKEN}x", "Bearer ÿ"])
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong", TOKEN, f"Basic {TOKEN}", "Bearer ", f"Bearer {TOKEN}x", "Bearer ÿ"]
+)
 def test_token_is_needed(given: str | None) -> None:
     api = application(TOKEN)
     headers = [(b"authorization", given.encode("latin-1"))] if given else []

@@ -1,0 +1,217 @@
+"""Labels in, a better version out: promote, roll back, refuse poison, cancel, die with the server."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from server_world import MODEL, Server, error, make_studies, serving
+
+from trainers.data.volumes import read_label, read_volume
+
+STUDIES = range(6)
+LEARN = {"max_epochs": 6, "learning_rate": 0.01}
+ENDED = {"promoted", "refused", "cancelled", "failed"}
+
+
+def submit(http: httpx.Client, server: Server, folder: Path, poisoned: bool = False) -> None:
+    for study in STUDIES:
+        with server.label_file(study, folder, poisoned).open("rb") as stream:
+            answer = http.put(
+                "/datastore/label",
+                params={"image": f"study_{study}", "tag": "final"},
+                data={"params": f'{{"model": "{MODEL}"}}'},
+                files={"label": ("label.nii.gz", stream)},
+            )
+        assert answer.status_code == 200, answer.text
+
+
+def serve(http: httpx.Client, version: str) -> None:
+    assert http.put(f"/models/{MODEL}/current", json={"version": version}).json()["current"] == version
+
+
+def versions(http: httpx.Client) -> dict[str, dict[str, Any]]:
+    return {v["version"]: v for v in http.get(f"/models/{MODEL}/versions").json()["versions"]}
+
+
+def serving_version(http: httpx.Client) -> str:
+    return http.post(f"/infer/{MODEL}", params={"image": "study_0", "output": "json"}).json()["version"]
+
+
+def wait_for(http: httpx.Client, states: set[str]) -> dict[str, Any]:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        status = http.get("/train/").json()
+        if status["medgan"]["state"] in states:
+            return status
+        time.sleep(0.2)
+    raise AssertionError(f"training never became {states}: {status}")
+
+
+def train(http: httpx.Client, **params: object) -> dict[str, Any]:
+    started = http.post(f"/train/{MODEL}", json={**LEARN, **params})
+    assert started.status_code == 200, started.text
+    return wait_for(http, ENDED)["medgan"]
+
+
+def test_too_few_labels(http: httpx.Client) -> None:
+    for study in http.get("/datastore/", params={"output": "train"}).json():
+        http.delete("/datastore/label", params={"id": Path(study["image"]).name.split(".")[0], "tag": "final"})
+    assert error(http.post(f"/train/{MODEL}", json={})) == (422, "too_few_labels")
+
+
+def test_corrections_make_a_better_version_that_can_be_rolled_back(
+    http: httpx.Client, server: Server, tmp_path: Path
+) -> None:
+    submit(http, server, tmp_path)
+    serve(http, "v0001")
+    before = versions(http)
+    progress = train(http)
+    assert progress["state"] == "promoted", progress
+    verdict = progress["verdict"]
+    made = verdict["version"]
+    assert verdict["promoted"] and verdict["serving"] == made and made not in before
+    check = verdict["checks"][0]
+    assert (check["name"], check["metric"]) == ("validation", "dice_mean")
+    assert check["after"] > check["before"] + 0.05
+    assert f"{check['after']:.3f}" in verdict["reason"]
+    assert {c["name"] for c in verdict["checks"]} == {"validation", "reference"}
+    assert [epoch for epoch, _ in progress["metric"]] == list(range(LEARN["max_epochs"] + 1))
+    assert progress["loss"][-1][1] < progress["loss"][0][1]
+    assert progress["cases"] == {"train": 4, "validation": 2}
+    assert serving_version(http) == made
+    assert http.get("/info/").json()["models"][MODEL]["medgan"]["version"] == made
+    entry = versions(http)[made]
+    assert (entry["parent"], entry["state"], entry["origin"]) == ("v0001", "published", "finetuned")
+    assert abs(entry["metrics"]["dice_mean"]["value"] - check["after"]) < 1e-3
+    serve(http, "v0001")
+    assert serving_version(http) == "v0001"
+
+
+def test_the_split_stays_as_it_was(http: httpx.Client, server: Server, tmp_path: Path) -> None:
+    stored = server.data / "splits" / f"{MODEL}.json"
+    before = stored.read_text()
+    submit(http, server, tmp_path)
+    train(http, max_epochs=1)
+    assert stored.read_text() == before
+
+
+def test_poisoned_labels_are_refused_and_the_serving_version_untouched(
+    http: httpx.Client, server: Server, tmp_path: Path
+) -> None:
+    """Even the validation labels are poisoned, so that validation improves: the reference cases tell."""
+    serve(http, "v0001")
+    weights = [p.read_bytes() for p in sorted(server.data.glob("models/*/v*/model.safetensors"))]
+    submit(http, server, tmp_path, poisoned=True)
+    progress = train(http)
+    assert progress["state"] == "refused", progress
+    checks = {c["name"]: c for c in progress["verdict"]["checks"] if c["metric"] == "dice_mean"}
+    assert checks["validation"]["passed"] and not checks["reference"]["passed"]
+    assert "reference" in progress["verdict"]["reason"]
+    assert serving_version(http) == "v0001"
+    refused = progress["verdict"]["version"]
+    assert versions(http)[refused]["state"] == "refused"
+    assert error(http.put(f"/models/{MODEL}/current", json={"version": refused})) == (409, "conflict")
+    assert [p.read_bytes() for p in sorted(server.data.glob("models/*/v*/model.safetensors"))][
+        : len(weights)
+    ] == weights
+
+
+def test_cancel_leaves_everything_as_it_was(http: httpx.Client, server: Server, tmp_path: Path) -> None:
+    submit(http, server, tmp_path)
+    before = versions(http)
+    assert http.post(f"/train/{MODEL}", json={"max_epochs": 1000}).status_code == 200
+    assert error(http.post(f"/train/{MODEL}", json={})) == (409, "busy")
+    progress = wait_for(http, {"training"})["medgan"]
+    assert http.get("/train/", params={"check_if_running": True}).status_code == 200
+    assert serving_version(http) == "v0001", "inference goes on beside training"
+    child = training_process(server.process.pid)
+    start = time.monotonic()
+    stopped = http.delete("/train/").json()
+    assert time.monotonic() - start < 3
+    assert (stopped["status"], stopped["medgan"]["state"]) == ("STOPPED", "cancelled")
+    assert progress["epochs"] == 1000
+    assert not psutil.pid_exists(child.pid)
+    assert versions(http) == before
+    assert not list(server.data.glob("models/*/.staging-*"))
+    assert error(http.delete("/train/")) == (404, "no_training")
+
+
+def test_scores_and_the_strategy_that_uses_them(http: httpx.Client) -> None:
+    for study in STUDIES:
+        http.delete("/datastore/label", params={"id": f"study_{study}", "tag": "final"})
+    assert http.post("/scoring/uncertainty").status_code == 200
+    wait_for_task(http, "/scoring/")
+    objects = http.get("/datastore/", params={"output": "all"}).json()["objects"]
+    scores = {name: o["image"]["info"]["medgan_scores"]["uncertainty"] for name, o in objects.items()}
+    assert len(set(scores.values())) > 1 and min(scores.values()) > 0
+    free = [name for name, o in objects.items() if "strategy" not in o["image"]["info"]]
+    assert len(free) >= 3
+    order = []
+    for client in range(3):
+        answer = http.post("/activelearning/uncertainty", json={"client_id": f"reader-{client}"})
+        order.append(answer.json()["id"])
+    assert order == sorted(free, key=lambda name: -scores[name])[:3]
+
+
+def test_batch_of_labels(http: httpx.Client, server: Server) -> None:
+    assert error(http.post(f"/batch/infer/{MODEL}", json={"label_tag": "final"})) == (400, "bad_option")
+    assert (
+        http.post(f"/batch/infer/{MODEL}", json={"device": "cuda", "test_time_augmentation": False}).status_code == 200
+    )
+    wait_for_task(http, "/batch/infer")
+    for study in STUDIES:
+        label = read_label(server.studies / "labels" / "original" / f"study_{study}.nii.gz", [1, 2])
+        assert label.shape == read_volume(server.studies / f"study_{study}.nii.gz").shape
+        assert np.unique(label.array).size == 3
+
+
+def wait_for_task(http: httpx.Client, path: str) -> None:
+    end = time.monotonic() + 60
+    while (status := http.get(path).json())["status"] in {"SUBMITTED", "RUNNING"}:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert status["status"] == "DONE", status
+
+
+def training_process(server: int) -> psutil.Process:
+    return next(p for p in psutil.Process(server).children(recursive=True) if "train" in p.cmdline())
+
+
+@pytest.mark.timeout(180)
+def test_training_dies_with_its_server_and_the_next_start_says_so(models: Path, tmp_path: Path) -> None:
+    studies = make_studies(tmp_path / "studies", len(STUDIES))
+    with serving(studies, models, tmp_path / "first.txt") as server, server.client() as http:
+        submit(http, server, tmp_path)
+        http.post(f"/train/{MODEL}", json={"max_epochs": 1000})
+        wait_for(http, {"training"})
+        child = training_process(server.process.pid)
+        server.process.kill()
+        child.wait(10)
+    with serving(studies, models, tmp_path / "second.txt") as server, server.client() as http:
+        last = http.get("/train/").json()
+        assert (last["status"], last["medgan"]["state"]) == ("ERROR", "failed")
+        assert "server stopped" in last["medgan"]["error"]
+        assert serving_version(http) == "v0001"
+        assert list(versions(http)) == ["v0001"]
+        assert len(http.get("/datastore/", params={"output": "train"}).json()) == len(STUDIES)
+        assert not list(server.data.glob("models/*/.staging-*"))
+
+
+@pytest.mark.timeout(180)
+def test_stopping_the_server_stops_its_training(models: Path, tmp_path: Path) -> None:
+    studies = make_studies(tmp_path / "studies", len(STUDIES))
+    with serving(studies, models, tmp_path / "out.txt") as server, server.client() as http:
+        submit(http, server, tmp_path)
+        http.post(f"/train/{MODEL}", json={"max_epochs": 1000})
+        wait_for(http, {"training"})
+        child = training_process(server.process.pid)
+        http.close()
+        server.process.terminate()
+        server.process.wait(10)
+        assert not psutil.pid_exists(child.pid)

@@ -1,0 +1,103 @@
+"""The command line: safe defaults, clear refusals, versions and roll-back."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from server_world import MODEL, error, make_studies, serving
+from typer.testing import CliRunner
+
+from monailabel_app.__main__ import cli
+from monailabel_app.config import ServerConfig
+from monailabel_app.registry import Registry
+from trainers.spec import WEIGHTS_FILE
+
+TOKEN = "correct horse battery staple"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_missing_studies(tmp_path: Path) -> None:
+    code, text = run("serve", "--studies", tmp_path / "nothing")
+    assert code == 2
+    assert "studies folder" in text and "does not exist" in text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])
+def test_network_address_needs_a_token(tmp_path: Path, host: str) -> None:
+    code, text = run("serve", "--studies", tmp_path, "--host", host)
+    assert code == 2
+    assert "MEDGAN_TOKEN" in text
+
+
+def test_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, text = run("serve", "--studies", tmp_path, "--port", port)
+    assert code == 2
+    assert f"Port {port}" in text and "--port" in text
+
+
+def test_settings_travel_without_the_token(tmp_path: Path) -> None:
+    config = ServerConfig(
+        tmp_path,
+        tmp_path / "d",
+        token=TOKEN,
+        validation=tmp_path / "v",
+        cors=("https://a",),
+        threads=3,
+        dice_tolerance=0.5,
+    )
+    conf = config.to_conf()
+    assert TOKEN not in str(conf) and TOKEN not in repr(config)
+    assert ServerConfig.from_conf(tmp_path, conf, {"MEDGAN_TOKEN": TOKEN}) == config
+
+
+def test_versions_and_rollback(models: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    registry = Registry(models, data / "models")
+    with registry.staging(MODEL, "r") as folder:
+        for name in (WEIGHTS_FILE, "spec.json"):
+            shutil.copy(models / MODEL / "v0001" / name, folder)
+        made = registry.add(MODEL, folder, "v0001", "r")
+    registry.judge(made, True, "Dice rose.", [])
+    where = ("--data", data, "--models", models)
+    code, text = run("versions", MODEL, *where)
+    assert code == 0 and "v0001" in text and "Dice rose." in text
+    code, text = run("rollback", MODEL, *where)
+    assert (code, registry.current(MODEL).name) == (0, "v0001")
+    assert "v0001 serves now" in text
+    code, text = run("rollback", MODEL, *where)
+    assert code == 2 and "no published version before" in text
+    assert run("rollback", MODEL, "v0002", *where)[0] == 0
+    assert registry.current(MODEL).name == "v0002"
+    code, text = run("rollback", MODEL, "v0007", *where)
+    assert code == 2 and "v0007" in text
+    code, text = run("versions", "nothing", *where)
+    assert code == 2 and "nothing" in text
+
+
+@pytest.mark.timeout(120)
+def test_live_with_a_token_and_a_second_server_on_the_same_data(models: Path, tmp_path: Path) -> None:
+    studies = make_studies(tmp_path / "studies", 1)
+    with serving(studies, models, tmp_path / "out.txt", MEDGAN_TOKEN=TOKEN) as server:
+        assert error(httpx.get(f"{server.url}/info/")) == (401, "token_required")
+        assert httpx.get(f"{server.url}/auth/").json()["enabled"] is True
+        assert httpx.post(f"{server.url}/auth/token", data={"username": "x", "password": "wrong"}).status_code == 401
+        told = httpx.post(f"{server.url}/auth/token", data={"username": "x", "password": TOKEN}).json()
+        headers = {"Authorization": f"{told['token_type']} {told['access_token']}"}
+        assert httpx.get(f"{server.url}/info/", headers=headers).json()["medgan"]["token_required"] is True
+        code, text = run("serve", "--studies", studies, "--port", 0)
+        assert code == 2 and "already uses" in text
+        log = (server.data / "logs" / "server.log").read_text()
+        assert TOKEN not in log + server.output.read_text()
+    assert "MedGAN is ready" in (tmp_path / "out.txt").read_text()

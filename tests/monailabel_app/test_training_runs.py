@@ -1,0 +1,66 @@
+"""A run's progress: whole at any moment, closed for good when it ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from monailabel_app.finetune import watch
+from monailabel_app.finetune.runs import Run, close_abandoned, close_run, last_run, new_run, read_run, request_cancel
+from trainers.monitor import Cancelled
+
+WATCHER = (
+    "import os, time; from watch import die_with; die_with(os.getppid(), 0.1); print(1, flush=True); time.sleep(60)"
+)
+STARTER = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {WATCHER!r}], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+"""
+
+
+def test_curves_hold_one_value_an_epoch(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "m")
+    for epoch, loss in [(1, 0.9), (1, 0.8), (2, 0.7)]:
+        run.report(epoch=epoch, epochs=2, loss=loss)
+    run.report(epoch=0, metric=0.5)
+    run.end("promoted", verdict={"promoted": True})
+    progress = read_run(tmp_path, "r")
+    assert progress is not None
+    assert (progress["loss"], progress["metric"]) == ([[1, 0.8], [2, 0.7]], [[0, 0.5]])
+    assert (progress["state"], progress["verdict"]) == ("promoted", {"promoted": True})
+
+
+def test_cancel_reaches_the_run(tmp_path: Path) -> None:
+    name = new_run(tmp_path, "m")
+    run = Run(tmp_path / name, "m")
+    run.check()
+    request_cancel(tmp_path, name)
+    with pytest.raises(Cancelled):
+        run.stage("training")
+
+
+def test_a_run_that_ended_stays_as_it_is(tmp_path: Path) -> None:
+    ended, open_ = Run(tmp_path / "1", "m"), Run(tmp_path / "2", "m")
+    ended.end("refused")
+    open_.report(state="training")
+    close_abandoned(tmp_path)
+    assert [read_run(tmp_path, n)["state"] for n in "12"] == ["refused", "failed"]  # type: ignore[index]
+    close_run(tmp_path, "2", "cancelled")
+    assert last_run(tmp_path)["state"] == "failed"  # type: ignore[index]
+
+
+def test_a_process_ends_with_the_one_it_watches() -> None:
+    folder = str(Path(watch.__file__).parent)
+    starter = subprocess.run(
+        [sys.executable, "-c", STARTER], capture_output=True, text=True, timeout=60, check=True, cwd=folder
+    )
+    orphan = int(starter.stdout)
+    if psutil.pid_exists(orphan):
+        psutil.Process(orphan).wait(5)
+    assert not psutil.pid_exists(orphan)
