@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from trainers.card import write_card
-from trainers.data.cases import Split, find_cases, split_cases
+from trainers.data.cases import Split, find_cases, hash_fraction, split_cases
 from trainers.fit import History, fit
 from trainers.monitor import Monitor
 from trainers.networks import build
@@ -40,7 +40,8 @@ def train(
         The measurements on the test patients.
     """
     split = split_cases(find_cases(data), recipe.validation, recipe.test)
-    cases = split.train[:train_cases] if train_cases else split.train
+    by_hash = sorted(split.train, key=lambda case: hash_fraction(case.id))
+    cases = by_hash[:train_cases] if train_cases else split.train
     torch.manual_seed(recipe.config.seed)
     task = SegmentationTask(recipe.spec, build(recipe.spec.network), cases, split.validation, config=recipe.config)
     cpu = time.process_time()
