@@ -147,7 +147,10 @@ class LoadedModule:
         for _ in range(3):
             QtWidgets.QApplication.processEvents()
             self.panel._qt.resize(width, self.panel._qt.layout().totalHeightForWidth(width))
-        self.panel._qt.grab().save(str(path))
+        margin = self.panel._qt.layout().contentsMargins()
+        contents = max(w._qt.geometry().bottom() for w in self.panel.children()[1].children() if w.inherits("QWidget"))
+        area = QtCore.QRect(0, 0, width, contents + margin.top() + margin.bottom())
+        self.panel._qt.grab(area).save(str(path))
         return path
 
     def unload(self) -> None:

@@ -35,8 +35,8 @@ _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any]]] = {}
 def _protect_constants() -> None:
     """Gives None, True and False references to spare.
 
-    PySide6 6.12 drops one reference too many when it emits a signal with a bool. Before Python 3.12, where these objects
-    became immortal, some ten thousand emissions would end the process.
+    PySide6 6.12 drops one reference too many when it emits a signal with a bool. Before Python 3.12, where they
+    became immortal, some thousands of emissions would end the process.
     """
     if sys.version_info < (3, 12):
         for constant in (None, True, False):
@@ -218,8 +218,7 @@ def write_property(qt_object: Any, prop: QtCore.QMetaProperty, value: Any) -> No
         raise AttributeError(f"Property '{name}' of {type(qt_object).__name__} object is not writable")
     if not _fits(kind, value) or not prop.write(qt_object, value):
         raise AttributeError(
-            f"Property '{name}' of type '{kind}' does not accept an object of type "
-            f"{type(value).__name__} ({value!r})"
+            f"Property '{name}' of type '{kind}' does not accept an object of type {type(value).__name__} ({value!r})"
         )
 
 

@@ -108,4 +108,7 @@ class User:
 
     def picture(self, name: str) -> Path:
         """Draws the panel into `slicer-<name>.png`."""
-        return self.module.grab(self._pictures / f"slicer-{name}.png")
+        path = self._pictures / f"slicer-{name}.png"
+        self.module.grab(path)
+        self.panel("TrainingPanel").plot.draw(self.state.training)
+        return self.module.grab(path)

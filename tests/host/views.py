@@ -15,19 +15,23 @@ BACKGROUND = ((0.76, 0.76, 0.91), (0.46, 0.47, 0.75))
 """Bottom and top of Slicer's 3D view."""
 
 
-def draw_slice(logic: Any, path: Path, offset: float, field_of_view: float, size: int = 480) -> Path:
+def draw_slice(
+    logic: Any, path: Path, middle: list[float], offset: float, field_of_view: float, size: int = 480
+) -> Path:
     """Draws a slice view.
 
     Args:
         logic: The slice logic (`slicer.app.layoutManager().sliceWidget("Red").sliceLogic()`).
         path: PNG file.
-        offset: Place of the slice along its normal, in RAS millimetres.
+        middle: What to look at, in RAS millimetres.
+        offset: Place of the slice along its normal, in millimetres.
         field_of_view: Width and height in millimetres.
         size: Width and height in pixels.
     """
     node = logic.GetSliceNode()
     node.SetDimensions(size, size, 1)
     node.SetFieldOfView(field_of_view, field_of_view, node.GetFieldOfView()[2])
+    node.JumpSliceByCentering(*middle)
     logic.SetSliceOffset(offset)
     window, renderer = _window(size)
     mapper = vtk.vtkImageMapper()

@@ -11,7 +11,6 @@ from . import preferences
 from .look import allow, count, dots, put_text, safe
 from .shared import Shared
 
-
 FORGET_TIP = "Takes back what you agreed to: before the next upload to any server you are asked again"
 
 

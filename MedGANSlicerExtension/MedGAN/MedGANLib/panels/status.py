@@ -33,7 +33,7 @@ class StatusPanel:
     def _show_job(self, job: Job) -> None:
         self._color("info")
         put_text(self._ui.messageLabel, f"<b>{safe(job.title or 'Working')}</b>")
-        put_text(self._ui.hintLabel, safe(job.phase))
+        put_text(self._ui.hintLabel, safe(job.phase) if job.phase != job.title else "")
         known = job.progress >= 0
         self._ui.jobBar.maximum = 1000 if known else 0
         self._ui.jobBar.value = int(1000 * job.progress) if known else 0

@@ -64,11 +64,8 @@ class TrainingPanel:
         model = self._shared.model
         if not state.connected or model is None:
             return ""
-        if not model.trainable:
-            return f"{safe(model.title)} cannot be trained on this server."
-        labelled = state.server.labelled if state.server else 0
-        studies = count(labelled, "labelled study", "labelled studies")
-        return f"{safe(model.title)}: {studies} at the server when you connected."
+        title = safe(model.title)
+        return f"{title} learns from all submitted labels." if model.trainable else f"{title} cannot be trained here."
 
     def _show_progress(self, status: TrainingStatus) -> None:
         bar = self._ui.trainBar
@@ -98,13 +95,14 @@ def progress_text(status: TrainingStatus) -> str:
         return dots([f"{safe(word)}.", safe(status.error)])
     epoch = f"epoch {status.epoch} of {status.epochs}" if status.epochs else ""
     left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds is not None else ""
-    return dots([safe(word), epoch, left, _cases(status)])
+    return "<br>".join(line for line in (dots([safe(word), epoch, left]), _cases(status)) if line)
 
 
 def _cases(status: TrainingStatus) -> str:
     if not status.cases:
         return ""
-    return f"{status.cases.get('train', 0)} + {status.cases.get('validation', 0)} studies"
+    train = count(status.cases.get("train", 0), "study", "studies")
+    return f"Learns from {train}, is checked on {status.cases.get('validation', 0)} others."
 
 
 def verdict_text(verdict: Verdict) -> str:
