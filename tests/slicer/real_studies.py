@@ -41,7 +41,7 @@ def tilted(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.asarray(image.dataobj), turn @ image.affine)
 
 
-def write_studies(folder: Path, count: int = 5) -> Path:
+def write_studies(folder: Path, count: int = 9) -> Path:
     """Writes `case_0.nii.gz` …: the first mirrored, the second oblique, the others plain; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -471,6 +472,17 @@ def test_a_submit_that_broke_after_the_upload_can_be_repeated(workflow: Workflow
     assert clinic.server.requests("PUT", "/datastore/label")[-1].query["image"] == uploads[0].query["image"]
 
 
+def test_a_label_is_not_sent_without_consent_to_keep_the_volume(
+    workflow: Workflow, scene: Scene, clinic: Clinic, user: Asked
+) -> None:
+    workflow.wait(workflow.use_volume(add_volume(scene, clinic.matrix)), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    user.answer = False
+    fails(workflow, workflow.submit("hippocampus"), errors.ConsentDeclined)
+    assert not clinic.server.requests("PUT", "/datastore/image") + clinic.server.requests("PUT", "/datastore/label")
+    assert [path for path in workflow.folder.rglob("*") if path.is_file()] == []
+
+
 def test_submit_warns(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
     clinic.result = labels((3, 3))
     workflow.wait(workflow.next_sample(), 10)
@@ -513,6 +525,21 @@ def test_training_from_start_to_verdict(workflow: Workflow, clinic: Clinic) -> N
     assert workflow.state.message.kind == "success" and workflow.state.message.hint == "Dice 0.78 -> 0.84"
     until(workflow, lambda: len(clinic.server.requests("GET", "/info/")) > asked)
     until(workflow, lambda: len(clinic.server.requests("GET", "/models/hippocampus/versions")) == 2)
+
+
+def test_news_older_than_the_start_do_not_count(workflow: Workflow, clinic: Clinic) -> None:
+    started = threading.Event()
+
+    def slowly(exchange: Exchange) -> None:
+        started.wait(10)
+        exchange.answer(200, {"medgan": {"state": "promoted"}})
+
+    clinic.server.on("GET", "/train/", slowly)
+    old = workflow.poll_training()
+    workflow.wait(workflow.start_training("hippocampus"), 10)
+    started.set()
+    assert workflow.wait(old, 10).state == "promoted"
+    assert workflow.state.training.state == "starting"
 
 
 def test_polling_survives_a_lost_connection(workflow: Workflow, clinic: Clinic) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .client import MedGANClient
-from .errors import Conflict, SceneProblem, TimedOut
+from .errors import Conflict, MedGANError, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
 from .inferring import Inferring
 from .jobs import Job, Work
@@ -32,6 +32,7 @@ class Learning(Inferring):
     """Submits corrected labels and follows the training run."""
 
     _poll: Optional[Job] = None
+    _starts = 0
 
     def submit(self, model: str, segmentation: Any = None, volume: Any = None) -> Job:
         """Send the corrected segments as the study's final label. Result: `SubmitReceipt`.
@@ -44,7 +45,11 @@ class Learning(Inferring):
             description, target = self._model(model), volume or self._volume()
             export = self._export(description, segmentation or self._segmentation(target), target)
             context.update(volume=target, export=export)
-            return then_remove(export.path, self._submission(model, target, export.path))
+            try:
+                return then_remove(export.path, self._submission(description, target, export.path))
+            except MedGANError:
+                export.path.unlink()
+                raise
 
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
             self._now_known(context["volume"], receipt.image)
@@ -62,6 +67,7 @@ class Learning(Inferring):
             return lambda job: client.train_start(model, settings, job.token)
 
         def finish(status: TrainingStatus) -> TrainingStatus:
+            self._starts += 1
             self._update(training=status)
             self._say("info", "Training has started.")
             return status
@@ -72,9 +78,13 @@ class Learning(Inferring):
         """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
         if self._client is None or (self._poll and not self._poll.finished):
             return None
-        client, quiet = self._client, not self.state.training.running
+        client, quiet, starts = self._client, not self.state.training.running, self._starts
+
+        def finish(status: TrainingStatus) -> TrainingStatus:
+            return self._trained(status) if starts == self._starts else status  # else it is older than the start
+
         self._poll = self._beside(
-            "Asking about the training", lambda job: client.train_status(job.token), self._trained, quiet
+            "Asking about the training", lambda job: client.train_status(job.token), finish, quiet
         )
         return self._poll
 
@@ -97,7 +107,9 @@ class Learning(Inferring):
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             job = self.poll_training()
-            if job and not self.wait(job, timeout).running:
+            if job:
+                self.wait(job, timeout)
+            if not self.state.training.running:
                 return self.state.training
             time.sleep(TRAINING_POLL_SECONDS)
         raise TimedOut(f"Training still runs after {timeout:g} seconds.", "Wait longer, or stop it.")
@@ -117,16 +129,23 @@ class Learning(Inferring):
         grid, flipped = server_affine(volume, address), server_flipped(volume, address)
         return export_labels(segmentation, volume, label_table(model), path, grid, flipped)
 
-    def _submission(self, model: str, volume: Any, label: Path) -> Work:
+    def _submission(self, model: ModelInfo, volume: Any, label: Path) -> Work:
         client = self._server()
-        image_id = known_id(volume, client.address)
-        if image_id:
-            return lambda job: client.submit_label(image_id, label, model=model, progress=job.report, cancel=job.token)
-        file, name = self._outgoing(volume, stored=True), self._upload_id(volume)
+        known = known_id(volume, client.address)
+        file = None if known else self._outgoing(volume, stored=True)
+        image_id = known or self._upload_id(volume)
 
         def work(job: Job) -> SubmitReceipt:
-            _upload_once(client, file, name, job)
-            return client.submit_label(name, label, model=model, progress=job.report, cancel=job.token)
+            if file:
+                _upload_once(client, file, image_id, job)
+            return client.submit_label(
+                image_id,
+                label,
+                model=model.name,
+                label_info=[{"name": name, "idx": value} for name, value in model.labels.items()],
+                progress=job.report,
+                cancel=job.token,
+            )
 
         return then_remove(file, work)
 
