@@ -1,4 +1,13 @@
-"""Makes the pictures of the documentation and the module's icon: ``python -m tests.host.pictures --help``."""
+"""Makes the pictures of the documentation and the module's icon.
+
+``python -m tests.host.pictures`` draws every state of the module, with a small test server and synthetic studies. The
+result on a real head (docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
+
+    python -m monailabel_app serve --studies FOLDER --port 8917
+    python -m tests.host.pictures --server http://127.0.0.1:8917 --point -26 -22 -14 --point 26 -22 -14
+
+Everything in the panel is the module's own, except Segment Editor, which is a stand-in here.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +22,9 @@ from . import MODULE_FOLDER, install, views
 from .user import User
 
 ROOT = Path(__file__).resolve().parents[2]
+Point = tuple[float, ...]
+VIEW_COLORS = ("#f34a33", "#9a9ad0", "#6eb04b", "#edd54c")
+"""Slicer's colours of the red, 3D, green and yellow view."""
 ICON = MODULE_FOLDER / "Resources" / "Icons" / "MedGAN.png"
 
 
@@ -88,49 +100,58 @@ def _arrow_head(painter: QtGui.QPainter, tip: QtCore.QPointF, angle: float) -> N
     painter.restore()
 
 
-def take_pictures(folder: Path, address: str = "") -> None:
+def take_pictures(folder: Path, address: str = "", points: tuple[Point, ...] = ()) -> None:
     """Drives the module through its states and draws each into `folder`.
 
     Args:
         folder: Where `slicer-*.png` go.
-        address: A running MedGAN server with studies to label; by default a small test server with synthetic studies.
+        address: A running MedGAN server with a study to label; only the result is drawn then. By default all states are
+            drawn, with a small test server and synthetic studies.
+        points: Points to place in the study before the model runs, in RAS millimetres.
     """
     with tempfile.TemporaryDirectory() as temporary:
         host = install(Path(temporary))
         module = host.load_module()
         module.widget.enter()
         try:
-            _tour(User(host, module, folder), address)
+            user = User(host, module, folder)
+            _draw_result(user, address, points) if address else _tour(user)
         finally:
             module.unload()
             host.close()
 
 
-def _tour(user: User, address: str) -> None:
+def _tour(user: User) -> None:
     from MedGANLib.testing.server import TestServer
 
     with TestServer() as server:
         server.world.add_phantoms(3)
         user.picture("start")
-        user.connect(address or server.url)
+        user.connect(server.url)
         user.open_only("serverSection", "studySection", "runSection")
         user.picture("connected")
-        _label(user)
-        user.open_only("runSection", "correctSection")
-        user.picture("result")
-        draw_desk(user, user.picture("result"))
-        if not address:
-            _train(user)
+        _draw_result(user, server.url, ())
+        _train(user)
+        _ask_consent(user)
 
 
-def _label(user: User) -> None:
+def _draw_result(user: User, address: str, points: tuple[Point, ...]) -> None:
+    user.connect(address)
     user.take_next()
-    user.run()
+    for point in points:
+        field = user.panel("RunPanel").form.field("points")
+        node = field.value() or field.selector.addNode()
+        node.AddControlPoint(list(point))
+    user.press("runButton")
+    user.idle(120)
+    user.open_only("runSection", "correctSection")
+    draw_desk(user, user.picture("result"), list(points[0]) if points else None)
 
 
 def _train(user: User) -> None:
     user.submit()
-    _label(user)
+    user.take_next()
+    user.run()
     user.submit()
     user.open_only("trainSection")
     user.ui.epochsSpin.value = 8
@@ -146,23 +167,39 @@ def _train(user: User) -> None:
     user.picture("versions")
 
 
-def draw_desk(user: User, panel: Path, size: int = 380) -> None:
-    """Draws the panel beside three slice views and the 3D view, over the file `panel`."""
+def _ask_consent(user: User) -> None:
+    path = user.picture("consent")
+    user.host.desk.answers = ["Do not send"]
+    user.host.desk.on_show = lambda box: box.grab().save(str(path))
+    user.choose(user.module.python.add_phantom("Head MR"))
+    user.run()
+
+
+def draw_desk(user: User, panel: Path, middle: list[float] | None) -> None:
+    """Draws the panel beside three slice views and the 3D view, as Slicer's four-up layout shows them.
+
+    Args:
+        user: At the panel.
+        panel: Picture of the panel; it is replaced.
+        middle: What the slices show, closely, in RAS millimetres; None shows the whole volume about the result.
+    """
     left = QtGui.QImage(str(panel))
+    size = max(380, (left.height() - 6) // 2)
     with tempfile.TemporaryDirectory() as temporary:
-        views_of_result = [QtGui.QImage(str(p)) for p in _draw_views(user, Path(temporary), size)]
-    height = max(left.height(), 2 * size + 6)
-    image = QtGui.QImage(left.width() + 2 * size + 12, height, QtGui.QImage.Format.Format_RGB32)
+        pictures = [QtGui.QImage(str(p)) for p in _draw_views(user, Path(temporary), size, middle)]
+    image = QtGui.QImage(left.width() + 2 * size + 12, 2 * size + 6, QtGui.QImage.Format.Format_RGB32)
     image.fill(QtGui.QColor("#efefef"))
     painter = QtGui.QPainter(image)
     painter.drawImage(0, 0, left)
-    for index, view in enumerate(views_of_result):
-        painter.drawImage(left.width() + 6 + index % 2 * (size + 6), index // 2 * (size + 6), view)
+    for index, (view, color) in enumerate(zip(pictures, VIEW_COLORS, strict=True)):
+        x, y = left.width() + 6 + index % 2 * (size + 6), index // 2 * (size + 6)
+        painter.drawImage(x, y, view)
+        painter.fillRect(x, y, size, 5, QtGui.QColor(color))
     painter.end()
     image.save(str(panel))
 
 
-def _draw_views(user: User, folder: Path, size: int) -> list[Path]:
+def _draw_views(user: User, folder: Path, size: int, closely: list[float] | None) -> list[Path]:
     import slicer
 
     segmentation, volume = user.module.widget.shared.segmentation, user.module.widget.shared.volume
@@ -170,12 +207,12 @@ def _draw_views(user: User, folder: Path, size: int) -> list[Path]:
     bounds, extent = [0.0] * 6, [0.0] * 6
     segmentation.GetRASBounds(bounds)
     volume.GetRASBounds(extent)
-    middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
-    field = max(extent[2 * axis + 1] - extent[2 * axis] for axis in range(3))
+    middle = closely or [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
+    field = 150.0 if closely else max(extent[2 * axis + 1] - extent[2 * axis] for axis in range(3))
     pictures = []
-    for name, axis in (("Red", 2), ("Yellow", 0), ("Green", 1)):
+    for name in ("Red", "Green", "Yellow"):
         logic = slicer.app.layoutManager().sliceWidget(name).sliceLogic()
-        pictures.append(views.draw_slice(logic, folder / f"{name}.png", middle, middle[axis], field, size))
+        pictures.append(views.draw_slice(logic, folder / f"{name}.png", middle, field, size))
     return [pictures[0], views.draw_view(user.host.scene, folder / "3d.png", size=size), *pictures[1:]]
 
 
@@ -184,9 +221,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
     parser.add_argument("--server", default="", help="address of a running MedGAN server; default: a small test server")
+    parser.add_argument("--point", type=float, nargs=3, action="append", default=[], help="point to place, in RAS mm")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    take_pictures(arguments.out, arguments.server)
+    take_pictures(arguments.out, arguments.server, tuple(tuple(p) for p in arguments.point))
     make_icon(ICON)
 
 

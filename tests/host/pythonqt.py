@@ -27,7 +27,9 @@ from PySide6 import QtCore
 slot_errors: list[str] = []
 """Tracebacks of exceptions raised inside slots. PythonQt prints them and goes on; a test must look here and fail."""
 
-_HIDDEN = {"tr", "staticMetaObject", "sender", "receivers", "emit"}
+NEWER = {"removeRow", "takeRow", "devicePixelRatioF", "checkStateChanged", "horizontalAdvance", "setTabVisible"}
+"""Members that Qt got after 5.4 and that are no slots: Slicer's PythonQt does not wrap them."""
+_HIDDEN = NEWER | {"tr", "staticMetaObject", "sender", "receivers", "emit"}
 _classes: dict[type, type] = {}
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any]]] = {}
 

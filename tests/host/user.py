@@ -47,7 +47,7 @@ class User:
             AssertionError: it cannot be pressed.
         """
         button = getattr(self.ui, name)
-        assert button.enabled, f"{name} is disabled: {button.toolTip}"
+        assert button.enabled, f"{name} is disabled: {button.toolTip} The panel says: {self.says}"
         button.click()
 
     def until(self, condition: Callable[[], Any], what: str = "", seconds: float = 15.0) -> None:

@@ -15,16 +15,13 @@ BACKGROUND = ((0.76, 0.76, 0.91), (0.46, 0.47, 0.75))
 """Bottom and top of Slicer's 3D view."""
 
 
-def draw_slice(
-    logic: Any, path: Path, middle: list[float], offset: float, field_of_view: float, size: int = 480
-) -> Path:
-    """Draws a slice view.
+def draw_slice(logic: Any, path: Path, middle: list[float], field_of_view: float, size: int = 480) -> Path:
+    """Draws the slice through a point.
 
     Args:
         logic: The slice logic (`slicer.app.layoutManager().sliceWidget("Red").sliceLogic()`).
         path: PNG file.
         middle: What to look at, in RAS millimetres.
-        offset: Place of the slice along its normal, in millimetres.
         field_of_view: Width and height in millimetres.
         size: Width and height in pixels.
     """
@@ -32,7 +29,6 @@ def draw_slice(
     node.SetDimensions(size, size, 1)
     node.SetFieldOfView(field_of_view, field_of_view, node.GetFieldOfView()[2])
     node.JumpSliceByCentering(*middle)
-    logic.SetSliceOffset(offset)
     window, renderer = _window(size)
     mapper = vtk.vtkImageMapper()
     mapper.SetInputConnection(logic.GetImageDataConnection())
@@ -66,7 +62,7 @@ def draw_view(scene: Any, path: Path, azimuth: float = 30.0, elevation: float = 
     renderer.ResetCamera()
     camera.Azimuth(azimuth)
     camera.Elevation(elevation)
-    camera.Zoom(1.3)
+    camera.Zoom(1.1)
     return _save(window, group, path)
 
 

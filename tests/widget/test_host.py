@@ -101,6 +101,12 @@ def test_keywords_and_subclasses_are_refused(qt: Any) -> None:
             pass
 
 
+def test_members_newer_than_pythonqt_are_refused(qt: Any) -> None:
+    layout = qt.QFormLayout(qt.QWidget())
+    with pytest.raises(AttributeError, match="removeRow"):
+        layout.removeRow(0)
+
+
 def test_errors_inside_slots_are_kept(qt: Any, host: Host) -> None:
     button = qt.QPushButton("Run")
     button.connect("clicked()", lambda: 1 / 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import qt
 
@@ -13,11 +13,19 @@ class OptionsForm:
     """One row for each option."""
 
     def __init__(self, frame: Any) -> None:
-        self._layout = qt.QFormLayout(frame)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(6)
-        self._layout.setFieldGrowthPolicy(qt.QFormLayout.ExpandingFieldsGrow)
+        self._frame_layout = qt.QVBoxLayout(frame)
+        self._frame_layout.setContentsMargins(0, 0, 0, 0)
+        self._rows, self._layout = self._make_rows()
         self._fields: Dict[str, Any] = {}
+
+    def _make_rows(self) -> Tuple[Any, Any]:
+        rows = qt.QWidget()
+        layout = qt.QFormLayout(rows)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.setFieldGrowthPolicy(qt.QFormLayout.ExpandingFieldsGrow)
+        self._frame_layout.addWidget(rows)
+        return rows, layout
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -31,8 +39,10 @@ class OptionsForm:
             schema: The properties of the model's JSON Schema.
             saved: Values of an earlier run, to start from.
         """
-        while self._layout.rowCount() > 0:
-            self._layout.removeRow(0)
+        self._frame_layout.removeWidget(self._rows)
+        self._rows.hide()
+        self._rows.deleteLater()
+        self._rows, self._layout = self._make_rows()
         self._fields = {}
         for name, entry in schema.items():
             field = fields.make_field(name, entry, saved.get(name))

@@ -12,6 +12,8 @@ from .look import metric_name
 Curve = Sequence[Tuple[int, float]]
 HEIGHT = 128
 GAP = 12
+SHARPNESS = 2
+"""Pixels for each pixel of an ordinary screen, so that the curves are sharp on a fine one too."""
 LOSS_COLOR = (214, 106, 38)
 METRIC_COLOR = (38, 128, 184)
 
@@ -34,9 +36,8 @@ class TrainingPlot:
             self._label.setPixmap(self._paint(status, width))
 
     def _paint(self, status: TrainingStatus, width: int) -> Any:
-        ratio = self._label.devicePixelRatioF()
-        pixmap = qt.QPixmap(int(width * ratio), int(HEIGHT * ratio))
-        pixmap.setDevicePixelRatio(ratio)
+        pixmap = qt.QPixmap(width * SHARPNESS, HEIGHT * SHARPNESS)
+        pixmap.setDevicePixelRatio(SHARPNESS)
         pixmap.fill(qt.QColor(0, 0, 0, 0))
         painter = qt.QPainter(pixmap)
         painter.setRenderHint(qt.QPainter.Antialiasing)

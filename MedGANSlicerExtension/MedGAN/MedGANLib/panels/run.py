@@ -71,6 +71,7 @@ class RunPanel:
             return
         self._shown = model
         put_text(self._ui.modelLabel, model_text(model) if model else "")
+        self._ui.modelLabel.toolTip = provenance(model) if model else ""
         self.form.draw(model.option_properties if model else {}, self._saved(model.name) if model else {})
         self._ui.optionsFrame.setVisible(bool(model and model.option_properties))
 
@@ -109,6 +110,15 @@ def model_text(model: ModelInfo) -> str:
     """Returns what a clinician should know of a model, as rich text."""
     first = safe(model.description)
     facts = dots([safe(p) for p in (model.modality, model.body_part, model.version, main_metric(model.metrics))])
-    data = dots([f"trained on {safe(model.data)}" if model.data else "", safe(model.licence)])
     synthetic = "" if model.output == "labelmap" else "<b>Its images are synthetic</b> and are marked so."
-    return "<br>".join(line for line in (first, facts, data, synthetic) if line)
+    return "<br>".join(line for line in (first, facts, synthetic) if line)
+
+
+def provenance(model: ModelInfo) -> str:
+    """Returns where a model comes from, as rich text."""
+    lines = [
+        f"Trained on {safe(model.data)}" if model.data else "",
+        f"Licence: {safe(model.licence)}" if model.licence else "",
+        safe(model.checksum),
+    ]
+    return "<br>".join(line for line in lines if line)

@@ -72,7 +72,7 @@ class Shared:
         """Shows the study that the workflow works on: its volume and segmentation become the chosen ones."""
         study = state.study
         volume = slicer.mrmlScene.GetNodeByID(study.volume_id) if study else None
-        if volume is None or self.parameters is None or self._following:
+        if study is None or volume is None or self.parameters is None or self._following:
             return
         known, self._known = self._known, (study.volume_id, study.segmentation_id)
         if known != self._known:
