@@ -65,6 +65,10 @@ def deaf_server() -> Iterator[str]:
             one.close()
 
 
+def test_localhost_finds_a_server_that_listens_on_one_address(server: FakeServer) -> None:
+    assert code_of(server.url.replace("127.0.0.1", "localhost")) == "ok"
+
+
 # Each failure of the connection has its own code and words
 
 

@@ -21,7 +21,7 @@ from MedGANLib.volumes import affine, is_synthetic, known_id, scalar_volumes, vo
 from MedGANLib.workflow import Workflow, points_option, roi_option
 
 from .clinic import Clinic
-from .fake_server import BOUNDARY, INFO, MODEL, Exchange, FakeServer, form_parts, multipart
+from .fake_server import BOUNDARY, INFO, MODEL, STOCK_INFO, Exchange, FakeServer, form_parts, multipart
 from .scenes import (
     GRIDS,
     SHAPE,
@@ -368,6 +368,45 @@ def test_image_results_are_marked_and_undone(workflow: Workflow, scene: Scene, c
     assert is_synthetic(result) and "mr2ct v1" in result.GetName()
     assert workflow.undo_last()
     assert len(scalar_volumes(scene)) == 1
+
+
+def test_changed_voxels_are_not_taken_for_the_server_s(workflow: Workflow, clinic: Clinic, user: Asked) -> None:
+    """A filter in place, or a clone of the node: the server must get what is on screen, after consent."""
+    volume = workflow.wait(workflow.next_sample(), 10)
+    voxels(volume)[0, 0, 0] += 1
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert len(user.requests) == len(clinic.sent_volumes()) == 1
+    assert known_id(volume, clinic.server.url) == ""
+
+
+def test_a_closed_scene_is_forgotten(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
+    """Slicer gives the same IDs again in the next scene; they must not be mistaken for the old nodes."""
+    workflow.wait(workflow.use_volume(add_volume(scene, clinic.matrix)), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    scene.mrml.Clear(0)
+    assert workflow.state.study is None and not workflow.state.can_undo and not workflow.undo_last()
+    fails(workflow, workflow.run_model("hippocampus"), errors.SceneProblem, "No volume")
+    workflow.wait(workflow.use_volume(add_volume(scene, clinic.matrix)), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    workflow.wait(workflow.submit("hippocampus"), 10)
+    first, second = clinic.server.requests("PUT", "/datastore/image")
+    assert first.query != second.query
+
+
+def test_run_on_a_stock_server(server: FakeServer, scene: Scene, clinic: Clinic) -> None:
+    """Its answer names no labels: the model's description does."""
+    stock = {**STOCK_INFO, "models": {"spleen": {"type": "segmentation", "labels": {"spleen": 3, "liver": 7}}}}
+    server.reply("GET", "/info/", stock)
+    server.routes[("POST", "/activelearning/random")] = server.routes[("POST", "/activelearning/first")]
+    server.routes[("POST", "/infer/spleen")] = server.routes[("POST", "/infer/hippocampus")]
+    clinic.answer = {}
+    workflow = Workflow(scene=scene)
+    workflow.wait(workflow.connect(server.url), 10)
+    workflow.wait(workflow.next_sample(), 10)
+    outcome = workflow.wait(workflow.run_model("spleen"), 10)
+    assert names(scene.node(outcome.segmentation_id)) == ["spleen", "liver"]
+    workflow.close()
 
 
 # Undo, corrections

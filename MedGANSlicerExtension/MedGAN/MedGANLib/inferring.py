@@ -17,7 +17,7 @@ from .runs import BeforeChange, Run, Stage, show_result
 from .segments import KEEP, EditedPolicy
 from .state import RunOutcome
 from .studying import Studying, then_remove
-from .volumes import affine, check_sendable, known_id, server_affine
+from .volumes import SEGMENTATION, affine, check_sendable, forget_if_changed, known_id, server_affine
 
 
 class Inferring(Studying):
@@ -78,15 +78,21 @@ class Inferring(Studying):
         lost = self._runs.pop().undo(self._scene, self._before_change)
         details = [f"Your corrections of '{name}' went with it." for name in lost]
         self._update(can_undo=bool(self._runs), last_result=None)
-        study = self._scene.node(self.state.study.volume_id) if self.state.study else None
-        if study is not None:
-            self._activate(study)
+        if self._scene.has(self._active):
+            self._activate(self._active)
         self._say("warning" if lost else "info", "The last run was undone.", details=details)
         return True
+
+    def forget_scene(self) -> None:
+        """Let go of the study and of what could be undone; called by itself when the scene is closed."""
+        self._runs.clear()
+        self.state.can_undo = False
+        super().forget_scene()
 
     def _stage(self, volume: Any, segmentation: Any) -> Stage:
         target = volume or self._volume()
         check_sendable(target)
+        forget_if_changed(target)
         grid = server_affine(target, self._server().address)
         place = segmentation or self._segmentation(target)
         return Stage(self._scene, target, place, grid, self.edited, self._before_change)
@@ -125,7 +131,7 @@ class Inferring(Studying):
         return then_remove(file, work)
 
     def _show(self, result: InferResult, model: ModelInfo, stage: Stage, begun: float) -> RunOutcome:
-        if stage.volume.GetScene() is not self._scene.mrml:
+        if not self._scene.has(stage.volume):
             raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
         outcome, run = show_result(result, model, stage)
         self._runs.append(run)
@@ -140,6 +146,6 @@ class Inferring(Studying):
     def _remember(self, volume: Any, outcome: RunOutcome) -> None:
         """Keep volume and segmentation together; runs on the active study show in `state.study`."""
         if outcome.segmentation_id:
-            self._segmentations[volume.GetID()] = outcome.segmentation_id
-        if self.state.study is None or self.state.study.volume_id == volume.GetID():
+            volume.SetNodeReferenceID(SEGMENTATION, outcome.segmentation_id)
+        if self._active is None or self._active is volume:
             self._activate(volume)

@@ -15,7 +15,7 @@ from .jobs import Job, Work
 from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
 from .studying import then_remove
-from .volumes import known_id, server_affine, server_flipped
+from .volumes import check_sendable, forget_if_changed, known_id, server_affine, server_flipped
 
 TRAINING_POLL_SECONDS = 1.0
 OVER = {
@@ -43,6 +43,8 @@ class Learning(Inferring):
 
         def prepare() -> Work:
             description, target = self._model(model), volume or self._volume()
+            check_sendable(target)
+            forget_if_changed(target)
             export = self._export(description, segmentation or self._segmentation(target), target)
             context.update(volume=target, export=export)
             try:

@@ -29,7 +29,7 @@ class Run:
         """Take the run out of the scene; return the names of segments whose corrections went with it."""
         lost: List[str] = []
         for placement in reversed(self.placements):
-            if placement.segmentation.GetScene() is not scene.mrml:
+            if not scene.has(placement.segmentation):
                 continue
             lost += _edited_names(placement)
             if before_change:

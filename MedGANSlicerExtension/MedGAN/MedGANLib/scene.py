@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import slicer
 
@@ -24,13 +24,22 @@ class Scene:
         node.CreateDefaultDisplayNodes()
         return node
 
+    def has(self, node: Any) -> bool:
+        """Whether a node is in the scene."""
+        return node is not None and node.GetScene() is self.mrml
+
+    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the scene has been closed; return a function that ends that."""
+        tag = self.mrml.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, lambda caller, event: callback())
+        return lambda: self.mrml.RemoveObserver(tag)
+
     def node(self, node_id: str) -> Any:
         """Return the node with an ID, or None when it is not there any more."""
         return self.mrml.GetNodeByID(node_id) if node_id else None
 
     def remove(self, node: Any) -> None:
         """Remove a node; None and foreign nodes are ignored."""
-        if node is not None and node.GetScene() is self.mrml:
+        if self.has(node):
             self.mrml.RemoveNode(node)
 
     def nodes(self, class_name: str) -> list[Any]:

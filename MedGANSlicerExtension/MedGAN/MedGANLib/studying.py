@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from .client import MedGANClient
 from .connecting import Connecting
@@ -18,7 +18,17 @@ from .jobs import Job, JobQueue, Work
 from .records import Sample
 from .scene import Scene
 from .state import Consent, Study
-from .volumes import check_sendable, is_synthetic, known_id, load_volume, mark_known, save_volume, scalar_volumes
+from .volumes import (
+    SEGMENTATION,
+    UPLOAD_ID,
+    check_sendable,
+    is_synthetic,
+    known_id,
+    load_volume,
+    mark_known,
+    save_volume,
+    scalar_volumes,
+)
 
 
 class Studying(Connecting):
@@ -35,8 +45,8 @@ class Studying(Connecting):
         super().__init__(client, jobs, work_dir)
         self.consents = ConsentBook(consent)
         self._scene = scene or Scene()
-        self._segmentations: Dict[str, str] = {}
-        self._upload_ids: Dict[str, str] = {}
+        self._active: Any = None
+        self._stop_observing = self._scene.on_close(self.forget_scene)
 
     def next_sample(self, strategy: str = "") -> Job:
         """Fetch the study that the server wants labelled and load it beside what is open. Result: the volume node."""
@@ -86,11 +96,20 @@ class Studying(Connecting):
 
         return self._start("Sending the volume", prepare, finish)
 
+    def forget_scene(self) -> None:
+        """Let go of the study; called by itself when the scene is closed."""
+        self._active = None
+        self._update(study=None, last_result=None)
+
+    def close(self) -> None:
+        """Cancel everything, stop the workers and remove the files in transit."""
+        self._stop_observing()
+        super().close()
+
     def _volume(self) -> Any:
-        volume = self._scene.node(self.state.study.volume_id) if self.state.study else None
-        if volume is None:
+        if not self._scene.has(self._active):
             raise SceneProblem("No volume is chosen.", "Choose a volume, or take the server's next study.")
-        return volume
+        return self._active
 
     def _open_sample(self, fetched: Tuple[Sample, Path]) -> Any:
         sample, path = fetched
@@ -118,12 +137,13 @@ class Studying(Connecting):
             known_id(volume, self._client.address) if self._client else "",
             segmentation.GetID() if segmentation else "",
         )
+        self._active = volume
         self._update(study=study)
         return study
 
     def _segmentation(self, volume: Any) -> Any:
         """Return the segmentation that runs on a volume go to, or None when there is none yet."""
-        return self._scene.node(self._segmentations.get(volume.GetID(), ""))
+        return volume.GetNodeReference(SEGMENTATION)
 
     def _outgoing(self, volume: Any, stored: bool) -> Path:
         """Write a volume to a file that may be sent: after a look at it, the limits, and the user's consent."""
@@ -136,7 +156,9 @@ class Studying(Connecting):
 
     def _upload_id(self, volume: Any) -> str:
         """Return the id under which a volume is uploaded; the same one when an upload has to be tried again."""
-        return self._upload_ids.setdefault(volume.GetID(), f"study-{secrets.token_hex(8)}")
+        if not volume.GetAttribute(UPLOAD_ID):
+            volume.SetAttribute(UPLOAD_ID, f"study-{secrets.token_hex(8)}")
+        return str(volume.GetAttribute(UPLOAD_ID))
 
     def _now_known(self, volume: Any, image_id: str) -> None:
         address = self._server().address

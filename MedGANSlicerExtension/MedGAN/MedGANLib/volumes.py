@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any, List, Optional, Tuple, Union
 
@@ -21,8 +22,12 @@ IMAGE_ID = "MedGAN.ImageId"
 SERVER = "MedGAN.Server"
 SERVER_AFFINE = "MedGAN.ServerAffine"
 SERVER_FLIPPED = "MedGAN.ServerFlipped"
-"""Node attributes: a model's image, who made it, the server's id of a study, whose id that is, its affine there, and
-whether its slices are counted the other way there."""
+SERVER_VOXELS = "MedGAN.ServerVoxels"
+UPLOAD_ID = "MedGAN.UploadId"
+SEGMENTATION = "MedGAN.Segmentation"
+"""Node attributes: a model's image, who made it, the server's id of a study, whose id that is, its affine there,
+whether its slices are counted the other way there, a check sum of its voxels, the id under which it is uploaded. The
+last is the role of a node reference from a volume to its segmentation."""
 
 GRID_TOLERANCE = 0.01
 """Share of the smallest voxel edge by which two grids may differ and still be the same."""
@@ -145,9 +150,26 @@ def mark_known(volume: Any, server: str, image_id: str, flipped: bool = False) -
         flipped: Whether the file there counts its slices the other way (see `headers`).
     """
     volume.SetAttribute(SERVER_FLIPPED, "true" if flipped else None)
+    volume.SetAttribute(SERVER_VOXELS, _check_sum(volume))
     volume.SetAttribute(SERVER, server)
     volume.SetAttribute(IMAGE_ID, image_id)
     volume.SetAttribute(SERVER_AFFINE, json.dumps(affine(volume).tolist()))
+
+
+def forget_if_changed(volume: Any) -> bool:
+    """Forget the server's id of a volume whose voxels are not those that the server has; return whether they are not.
+
+    Slicer copies a node's attributes when it clones a volume, and filters change voxels in place.
+    """
+    changed = volume.GetAttribute(SERVER_VOXELS) not in (None, _check_sum(volume))
+    if changed:
+        for attribute in (IMAGE_ID, SERVER, SERVER_AFFINE, SERVER_FLIPPED, SERVER_VOXELS, UPLOAD_ID):
+            volume.SetAttribute(attribute, None)
+    return changed
+
+
+def _check_sum(volume: Any) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(voxels(volume)).data):08x}"
 
 
 def known_id(volume: Any, server: str) -> str:
