@@ -21,7 +21,11 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def client(server: FakeServer, tmp_path: Path) -> MedGANClient:
-    """A client of it with short time-outs."""
-    return MedGANClient(
-        server.url, timeout=0.6, connect_timeout=0.6, infer_timeout=5, cache_dir=tmp_path / "studies", client_id="me"
-    )
+    """A client of it."""
+    return MedGANClient(server.url, timeout=10, infer_timeout=10, cache_dir=tmp_path / "studies", client_id="me")
+
+
+@pytest.fixture
+def hasty(server: FakeServer) -> MedGANClient:
+    """A client of it that soon gives up waiting for an ordinary answer."""
+    return MedGANClient(server.url, timeout=0.6, infer_timeout=10)

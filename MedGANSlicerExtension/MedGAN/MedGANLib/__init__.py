@@ -1,5 +1,10 @@
 """The library behind MedGAN's 3D Slicer module.
 
-`client` talks to the server, `jobs` runs slow work beside the interface, `volumes` and `segments` carry images
-and labels in and out of the MRML scene, and `workflow` ties them into what a clinician does.
+Read `workflow` first: it is what a clinician does. Below it:
+
+* the server, without Slicer: `client` (its interface as calls) on `transport`, `connection`, `multipart` and `address`;
+  `records` and `training` (what it says), `errors` and `refusals` (how it fails), `results`, `running` and `downloads`;
+* the scene, without a server: `volumes`, `headers`, `segments` (results in), `exports` (labels out), `markups`, `scene`;
+* between the two: `jobs`, `cancel` and `signals` (slow work beside the interface), `consents`, `runs` and `state`;
+* the interface: `panels`.
 """
