@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import SimpleITK as sitk
 import slicer
+from MedGANLib import errors
+from MedGANLib.state import ConsentRequest
 from MedGANLib.volumes import image_from_array, to_matrix, write_node
+from MedGANLib.workflow import Workflow
 
 from .fake_server import BOUNDARY, INFO, Exchange, FakeServer, form_parts, multipart
 from .scenes import SHAPE, labels, write_labels
@@ -84,3 +91,37 @@ class Clinic:
     def _train(self, exchange: Exchange) -> None:
         status = self.training.pop(0) if len(self.training) > 1 else self.training[0]
         exchange.answer(200, {"id": "t", "status": "RUNNING", "medgan": {"model": "hippocampus", **status}})
+
+
+class Asked:
+    """The user in front of the consent dialog."""
+
+    def __init__(self, answer: bool = True) -> None:
+        self.answer = answer
+        self.requests: list[ConsentRequest] = []
+
+    def __call__(self, request: ConsentRequest) -> bool:
+        self.requests.append(request)
+        return self.answer
+
+
+def submitted(clinic: Clinic) -> sitk.Image:
+    path = clinic.folder / "submitted.nrrd"
+    path.write_bytes(clinic.label())
+    return sitk.ReadImage(str(path))
+
+
+def fails(workflow: Workflow, job: Any, kind: type[errors.MedGANError], words: str | None = None) -> None:
+    """Expects a job to fail with a message in the state, and the workflow to be usable after."""
+    with pytest.raises(kind, match=words):
+        workflow.wait(job, 10)
+    assert workflow.state.message.kind == "error" and workflow.state.job is None
+
+
+def until(workflow: Workflow, condition: Callable[[], bool]) -> None:
+    """Pumps until something has happened."""
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end, "it has not happened"
+        workflow.pump()
+        time.sleep(0.01)

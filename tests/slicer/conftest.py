@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import slicer
 from MedGANLib.client import MedGANClient
+from MedGANLib.scene import Scene
+from MedGANLib.workflow import Workflow
 
+from .bench import Bench
+from .clinic import Asked, Clinic, until
 from .fake_server import INFO, FakeServer, running
+from .scenes import GRIDS
 
 
 @pytest.fixture
@@ -29,3 +35,33 @@ def client(server: FakeServer, tmp_path: Path) -> MedGANClient:
 def hasty(server: FakeServer) -> MedGANClient:
     """A client of it that soon gives up waiting for an ordinary answer."""
     return MedGANClient(server.url, timeout=0.6, infer_timeout=10)
+
+
+@pytest.fixture
+def user() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def clinic(server: FakeServer, tmp_path: Path) -> Clinic:
+    return Clinic(server, tmp_path, GRIDS["oblique"])
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene(slicer.vtkMRMLScene())
+
+
+@pytest.fixture
+def workflow(clinic: Clinic, scene: Scene, user: Asked) -> Iterator[Workflow]:
+    """A workflow that is connected."""
+    one = Workflow(scene=scene, consent=user)
+    one.wait(one.connect(clinic.server.url), 10)
+    until(one, lambda: one._poll is not None and one._poll.finished)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def bench(scene: Scene, tmp_path: Path) -> Bench:
+    return Bench(scene, tmp_path, GRIDS["oblique"])

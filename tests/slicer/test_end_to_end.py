@@ -34,11 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene(slicer.vtkMRMLScene())
-
-
-@pytest.fixture
 def workflow(server: Server, scene: Scene) -> Iterator[Workflow]:
     one = Workflow(scene=scene, consent=lambda request: True)
     assert one.wait(one.connect(server.url), 60).ok

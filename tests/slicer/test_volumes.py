@@ -30,11 +30,6 @@ from MedGANLib.volumes import (
 from .scenes import GRIDS, SHAPE, add_transform, add_volume, labels, ras_affine, rigid, write_labels
 
 
-@pytest.fixture
-def scene() -> Scene:
-    return Scene(slicer.vtkMRMLScene())
-
-
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_file_has_the_volume_s_voxels_in_their_places(scene: Scene, tmp_path: Path, name: str) -> None:
     volume = add_volume(scene, GRIDS[name])
