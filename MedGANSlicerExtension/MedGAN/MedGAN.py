@@ -165,8 +165,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         """Called each time the module is opened."""
         self._entered = True
-        self.initializeParameterNode()
         self.panel(CorrectPanel).enter()
+        self.initializeParameterNode()
 
     def exit(self):
         """Called each time another module is opened."""
@@ -185,8 +185,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller, event):
         """A new scene is open."""
-        self.panel(CorrectPanel).renew()
         if self._entered:
+            self.panel(CorrectPanel).enter()
             self.initializeParameterNode()
 
     def initializeParameterNode(self):

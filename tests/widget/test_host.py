@@ -102,7 +102,8 @@ def test_keywords_and_subclasses_are_refused(qt: Any) -> None:
 
 
 def test_members_newer_than_pythonqt_are_refused(qt: Any) -> None:
-    layout = qt.QFormLayout(qt.QWidget())
+    widget = qt.QWidget()
+    layout = qt.QFormLayout(widget)
     with pytest.raises(AttributeError, match="removeRow"):
         layout.removeRow(0)
 

@@ -84,8 +84,9 @@ class CorrectPanel:
             self.editor.saveStateForUndo()
 
     def enter(self) -> None:
-        """The module is shown: effects listen to the views."""
+        """The module is shown, perhaps with a new scene: the editor takes a node of it, and its effects listen."""
         if self.editor is not None:
+            self.editor.setMRMLSegmentEditorNode(self._editor_node())
             self.editor.setupViewObservations()
 
     def leave(self) -> None:
@@ -98,11 +99,6 @@ class CorrectPanel:
         """The scene is closed: its editor node is gone."""
         if self.editor is not None:
             self.editor.setSegmentationNode(None)
-
-    def renew(self) -> None:
-        """A new scene is open: the editor needs a node of it."""
-        if self.editor is not None:
-            self.editor.setMRMLSegmentEditorNode(self._editor_node())
 
     def _submit(self) -> None:
         model = self._shared.model

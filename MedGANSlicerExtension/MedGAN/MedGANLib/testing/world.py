@@ -258,6 +258,25 @@ class World:
 
     def info_json(self) -> Dict[str, Any]:
         """Returns the answer of `GET /info/`."""
+        limits = {"max_upload_mb": 1024, "max_voxels": 268435456}
+        return {
+            "name": "MedGAN",
+            "description": "MedGAN test server",
+            "version": "0.8.5",
+            "labels": {"anterior": 1, "posterior": 2},
+            "models": {MODEL: self._model_json()},
+            "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
+            "strategies": {
+                "uncertainty": {"description": "Where the model is least sure"},
+                "random": {"description": "Any study"},
+            },
+            "scoring": {},
+            "train_stats": {},
+            "datastore": {"total": len(self.studies), "completed": len(self.labels), "label_tags": {}, "train": []},
+            "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token)},
+        }
+
+    def _model_json(self) -> Dict[str, Any]:
         serving = self.find(self.current).to_json()
         medgan = {
             "task": "segmentation",
@@ -275,30 +294,7 @@ class World:
             "colors": {"anterior": [0.9, 0.7, 0.2], "posterior": [0.3, 0.6, 0.9]},
             "trainable": True,
         }
-        model = {
-            "type": "segmentation",
-            "labels": {"anterior": 1, "posterior": 2},
-            "dimension": 3,
-            "description": "Both parts of the hippocampus.",
-            "config": {},
-        }
-        return {
-            "name": "MedGAN",
-            "description": "MedGAN test server",
-            "version": "0.8.5",
-            "labels": {"anterior": 1, "posterior": 2},
-            "models": {MODEL: {**model, "medgan": medgan}},
-            "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
-            "strategies": {
-                "uncertainty": {"description": "Where the model is least sure"},
-                "random": {"description": "Any study"},
-            },
-            "scoring": {},
-            "train_stats": {},
-            "datastore": {"total": len(self.studies), "completed": len(self.labels), "label_tags": {}, "train": []},
-            "medgan": {
-                "version": "0.1.0",
-                "limits": {"max_upload_mb": 1024, "max_voxels": 268435456},
-                "token_required": bool(self.token),
-            },
-        }
+        labels = {"anterior": 1, "posterior": 2}
+        description = "Both parts of the hippocampus."
+        stock = {"type": "segmentation", "labels": labels, "dimension": 3, "description": description, "config": {}}
+        return {**stock, "medgan": medgan}
