@@ -22,12 +22,13 @@ class ServerConfig:
     Attributes:
         studies: the folder of images; labels are kept in `studies/labels/<tag>`.
         data: versions, splits, backups, runs and logs; readable by the server's user alone.
-        host: address to listen on. token: what clients must present; empty means none.
+        host, port: address to listen on. token: what clients must present; empty means none.
         validation: trusted `images/` and `labels/` for the gate. replay: pairs mixed into every training.
         threads: threads of a training run. concurrency: inferences computed at once; others queue.
         max_queue: inferences that may wait. max_upload_mb, max_voxels: what is too large.
         cors: web origins that may call. patient_pattern: the part of a study's id that names its patient.
         dice_tolerance, label_tolerance, reference_tolerance: what the gate lets a candidate lose.
+        models: folder of shipped versions.
         reservation_minutes: how long a study handed to one client is not handed to another.
     """
 

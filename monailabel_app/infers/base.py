@@ -47,6 +47,7 @@ class ModelInfer(InferTask):
 
     task = ""
     output = "labelmap"
+    trainable = False
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         self.model, self.registry, self.cache = model, registry, cache
@@ -120,7 +121,14 @@ class ModelInfer(InferTask):
             spec = self.spec
             serving = {"version": "", "checksum": "", "metrics": {}, "unavailable": str(error)}
         about = {"data": spec.data, "licence": spec.licence, "body_part": spec.body_part, "modality": spec.modality}
-        return {**fixed, "options": self.schema(), **serving, **about, "colors": spec.colors, "trainable": True}
+        return {
+            **fixed,
+            "options": self.schema(),
+            **serving,
+            **about,
+            "colors": spec.colors,
+            "trainable": self.trainable,
+        }
 
 
 def any_spec(registry: Registry, model: str) -> ModelSpec:

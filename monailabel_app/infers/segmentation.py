@@ -20,6 +20,7 @@ class SegmentationInfer(ModelInfer):
 
     task = "segmentation"
     output = "labelmap"
+    trainable = True
 
     def schema(self) -> Schema:
         """Points, a box, and test-time augmentation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, File, UploadFile
@@ -10,10 +11,13 @@ from fastapi.testclient import TestClient
 from server_world import error
 
 from monailabel_app import errors
+from monailabel_app.config import ServerConfig
 from monailabel_app.limits import BodyLimit
 from monailabel_app.security import Guard
+from monailabel_app.server import create_app
 
 TOKEN = "a-long-token"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 def application(token: str = "", loopback: bool = True, origins: tuple[str, ...] = ()) -> FastAPI:
@@ -66,6 +70,29 @@ def test_pages_of_other_sites_cannot_act_through_a_browser(client: TestClient, o
     answer = client.get("/info/", headers={"origin": origin})
     assert error(answer) == (400, "bad_request")
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_preflight_is_answered_for_allowed_origins_alone(tmp_path: Path) -> None:
+    config = ServerConfig(tmp_path, tmp_path / "data", token=TOKEN, cors=("https://viewer.example",))
+    client = TestClient(create_app(config), base_url="http://127.0.0.1")
+    for origin, allowed in (("https://viewer.example", True), ("https://evil.example", False)):
+        headers = {"origin": origin, "access-control-request-method": "PUT"}
+        answer = client.options("/datastore/label", headers=headers)
+        assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
+
+
+def test_no_route_is_open_without_the_token_but_those_that_must(tmp_path: Path) -> None:
+    api = create_app(ServerConfig(tmp_path, tmp_path / "data", token=TOKEN))
+    client = TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    paths = {
+        (method, path)
+        for path, row in client.get("/openapi.json", headers=BEARER).json()["paths"].items()
+        for method in row
+    }
+    assert len(paths) > 30
+    free = {path for method, path in paths if client.request(method, path).status_code != 401}
+    assert free <= {"/health", "/auth/", "/auth/token"}
+    assert client.get("/openapi.json").status_code == 401
 
 
 def test_own_and_allowed_origins() -> None:
