@@ -66,6 +66,7 @@ def test_a_refused_version_is_explained(ready: User, server: Any) -> None:
     _train(ready)
     assert "was refused" in ready.ui.verdictLabel.text
     assert "v0001 serves on" in ready.ui.verdictLabel.text
+    assert "0.820 → 0.500 on 2 validation cases" in ready.ui.verdictLabel.text
     assert server.world.current == "v0001"
     ready.open_only("trainSection")
     ready.picture("refused")

@@ -72,7 +72,7 @@ class Chart:
             color: RGB of the curve, 0…255.
             mark_first: Whether a dashed line goes through the first value (the version that served before).
         """
-        last = f"  {curve[-1][1]:.3g}" if curve else ""
+        last = f"  {curve[-1][1]:.3f}" if curve else ""
         self._text(self._title, qt.Qt.AlignLeft, title + last)
         low, high = value_range([v for _, v in curve])
         self._grid(low, high)
@@ -104,6 +104,7 @@ class Chart:
     def _curve(self, points: List[Any], color: Tuple[int, ...]) -> None:
         for index in range(1, len(points)):
             self._line(points[index - 1], points[index], color, 2.0)
+        self._painter.setPen(qt.QPen(qt.QColor(*color)))
         self._painter.setBrush(qt.QBrush(qt.QColor(*color)))
         for point in points[-1:]:
             self._painter.drawEllipse(point, 3.0, 3.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..records import TrainingStatus, Verdict
+from ..records import GateCheck, TrainingStatus, Verdict
 from ..workflow import State
 from .look import allow, count, dots, duration, frame_style, metric_name, put_text, safe
 from .plot import TrainingPlot
@@ -106,11 +106,14 @@ def _cases(status: TrainingStatus) -> str:
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """Returns the gate's verdict and its checks, as rich text."""
+    """Returns the gate's verdict, as rich text: its checks, or the reason when it made none."""
     title = f"<b>{safe(verdict.version)} {'serves now' if verdict.promoted else 'was refused'}</b>"
-    rows = [
-        f"{'✓' if c.passed else '✗'} {metric_name(c.metric)} {c.before:.3f} → {c.after:.3f} on {count(c.cases, 'case')}"
-        for c in verdict.checks
-    ]
+    why = [_check_text(check) for check in verdict.checks] or [safe(verdict.reason)]
     serving = "" if verdict.promoted else f"{safe(verdict.serving)} serves on; the refused version is kept."
-    return "<br>".join(line for line in (title, safe(verdict.reason), *rows, serving) if line)
+    return "<br>".join(line for line in (title, *why, serving) if line)
+
+
+def _check_text(check: GateCheck) -> str:
+    cases = count(check.cases, f"{safe(check.name)} case")
+    mark = "✓" if check.passed else "✗"
+    return f"{mark} {safe(metric_name(check.metric))} {check.before:.3f} → {check.after:.3f} on {cases}"
