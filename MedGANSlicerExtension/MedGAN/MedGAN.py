@@ -263,6 +263,7 @@ class MedGANTest(ScriptedLoadableModuleTest):
     def test_the_whole_loop(self):
         """Connect, next study, run, undo, run, submit two studies, train, and be served the better version."""
         widget = slicer.util.getModuleWidget("MedGAN")
+        widget.enter()
         with TestServer() as server:
             server.world.add_phantoms(2)
             self._connect(widget, server.url)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -11,10 +11,18 @@ import pytest
 from tests.host import fake_server
 from tests.host.user import User
 
+
+@contextmanager
+def _encrypted_to_plain() -> Iterator[str]:
+    with fake_server.answering(fake_server.HTML) as address:
+        yield address.replace("http:", "https:")
+
+
 FAILURES: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
     "connection_refused": (lambda: nullcontext(fake_server.closed_port()), "connection_refused"),
     "host_not_found": (lambda: nullcontext("http://no-such-computer.invalid:8000"), "host_not_found"),
     "bad_address": (lambda: nullcontext("http://:port"), "bad_address"),
+    "tls_failed": (_encrypted_to_plain, "tls_failed"),
     "not_http": (lambda: fake_server.answering(b"220 mail.example.org ESMTP ready\r\n"), "not_http"),
     "not_a_medgan_server": (lambda: fake_server.answering(fake_server.HTML), "not_a_medgan_server"),
 }

@@ -12,8 +12,10 @@ from tests.host.user import User
 
 
 def test_the_self_test_passes(module: LoadedModule) -> None:
+    """Also when the module was not opened by the user, as on the command line."""
     from slicer.testing import runUnitTest
 
+    module.widget.exit()
     runUnitTest([], "MedGAN.MedGANTest")
 
 

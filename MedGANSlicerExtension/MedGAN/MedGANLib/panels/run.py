@@ -102,6 +102,8 @@ class RunPanel:
 
     def _save(self, model: str, values: Mapping[str, Any]) -> None:
         parameters = self._shared.parameters
+        if parameters is None:
+            return
         saved: Dict[str, Any] = json.loads(parameters.options) if parameters.options else {}
         parameters.options = json.dumps({**saved, model: dict(values)})
 
