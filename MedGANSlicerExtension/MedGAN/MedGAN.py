@@ -119,7 +119,6 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.shared = None
         self.panels = []
         self._guiTag = None
-        self._entered = False
 
     def setup(self):
         """Called once, when the module is first opened."""
@@ -157,6 +156,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the application closes or the module is reloaded."""
         self._pumpTimer.stop()
         self._pollTimer.stop()
+        self.panel(CorrectPanel).leave()
         self.logic.workflow.changed.disconnect(self._show)
         self.logic.workflow.close()
         self.setParameterNode(None)
@@ -164,13 +164,11 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         """Called each time the module is opened."""
-        self._entered = True
         self.panel(CorrectPanel).enter()
         self.initializeParameterNode()
 
     def exit(self):
         """Called each time another module is opened."""
-        self._entered = False
         self.panel(CorrectPanel).leave()
 
     def panel(self, kind):
@@ -185,7 +183,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller, event):
         """A new scene is open."""
-        if self._entered:
+        if self.parent.isEntered:
             self.panel(CorrectPanel).enter()
             self.initializeParameterNode()
 
@@ -194,7 +192,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(self.logic.getParameterNode())
         selection = slicer.app.applicationLogic().GetSelectionNode()
         active = slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection else None
-        if self.shared.parameters.volume is None and isinstance(active, vtkMRMLScalarVolumeNode):
+        plain = active is not None and active.GetClassName() == "vtkMRMLScalarVolumeNode"  # no label map, no colours
+        if plain and self.shared.parameters.volume is None:
             self.shared.parameters.volume = active
 
     def setParameterNode(self, parameters):
@@ -205,7 +204,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(previous.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self.shared.parameters = parameters
         if parameters is not None:
-            self._guiTag = parameters.connectGui(self.ui)
+            selectors = {"volume": self.ui.volumeSelector, "segmentation": self.ui.segmentationSelector}
+            self._guiTag = parameters.connectParametersToGui(selectors)  # connectGui does not return its tag
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
             self._onParametersChanged()
 
@@ -240,10 +240,12 @@ class MedGANTest(ScriptedLoadableModuleTest):
 
     def runTest(self):
         """For Slicer's Reload & Test."""
-        for name in [n for n in dir(self) if n.startswith("test_")]:
-            self.setUp()
-            getattr(self, name)()
-        self.doCleanups()
+        try:
+            for name in [n for n in dir(self) if n.startswith("test_")]:
+                self.setUp()
+                getattr(self, name)()
+        finally:
+            self.doCleanups()
 
     def test_label_values_and_geometry(self):
         """A run's segments lie where the phantom is bright, with the model's exact label values."""

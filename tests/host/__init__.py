@@ -100,15 +100,11 @@ class Host:
         entry = application.Module(name, None, str(file))
         setattr(slicer.modules, name.lower(), entry)
         slicer.app.moduleManager()._modules[name] = entry
-        panel = pythonqt.wrap(qmrml_widgets.qMRMLWidget())
-        panel._qt.setLayout(QtWidgets.QVBoxLayout())
+        panel = pythonqt.wrap(qmrml_widgets.ModulePanel())
         panel.setMRMLScene(self.scene)
-        widget = getattr(python, f"{name}Widget")(panel)
-        setattr(slicer.modules, f"{name}Widget", widget)
-        entry._widget = application.ScriptedModuleWidget(widget)
-        widget.setup()
+        loaded = LoadedModule(name, python, instance, panel, entry)
         slicer.app._signals.startupCompleted.emit()
-        return LoadedModule(name, python, instance, widget, panel)
+        return loaded
 
     def process(self, milliseconds: int = 10) -> None:
         """Lets Qt work for a while."""
@@ -133,12 +129,42 @@ class Host:
 class LoadedModule:
     """A scripted module in the host: its Python module, instance, widget and the panel it fills."""
 
-    def __init__(self, name: str, python: Any, instance: Any, widget: Any, panel: Any) -> None:
+    def __init__(self, name: str, python: Any, instance: Any, panel: Any, entry: application.Module) -> None:
         self.name = name
         self.python = python
         self.instance = instance
-        self.widget = widget
         self.panel = panel
+        self._entry = entry
+        self.widget = self._make_widget()
+
+    def _make_widget(self) -> Any:
+        widget = getattr(self.python, f"{self.name}Widget")(self.panel)
+        setattr(slicer.modules, f"{self.name}Widget", widget)
+        self._entry._widget = application.ScriptedModuleWidget(widget)
+        widget.setup()
+        return widget
+
+    def enter(self) -> None:
+        """The user opens the module."""
+        self.panel._qt.entered = True
+        self.widget.enter()
+
+    def exit(self) -> None:
+        """The user opens another module."""
+        self.panel._qt.entered = False
+        self.widget.exit()
+
+    def reload(self) -> None:
+        """The developer presses Reload: the old widgets are hidden, new ones are made in the same panel."""
+        for child in self.panel._qt.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            child.hide()
+        self.widget.cleanup()
+        manager = slicer.app.moduleManager()
+        manager.disconnect("moduleAboutToBeUnloaded(QString)", self.widget._onModuleAboutToBeUnloaded)
+        while self.panel._qt.layout().takeAt(0):
+            pass
+        self.python = importlib.reload(self.python)
+        self.widget = self._make_widget()
 
     def grab(self, path: Path, width: int = 420) -> Path:
         """Draws the panel, as tall as it wants to be, into a PNG."""

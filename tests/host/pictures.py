@@ -112,7 +112,7 @@ def take_pictures(folder: Path, address: str = "", points: tuple[Point, ...] = (
     with tempfile.TemporaryDirectory() as temporary:
         host = install(Path(temporary))
         module = host.load_module()
-        module.widget.enter()
+        module.enter()
         try:
             user = User(host, module, folder)
             _draw_result(user, address, points) if address else _tour(user)

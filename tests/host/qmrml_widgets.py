@@ -33,6 +33,17 @@ class qMRMLWidget(QtWidgets.QWidget):
         return self._scene
 
 
+class ModulePanel(qMRMLWidget):
+    """The panel that a scripted module fills; `isEntered` tells whether the user is in the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = False
+        self.setLayout(QtWidgets.QVBoxLayout())
+
+    isEntered = QtCore.Property(bool, lambda self: self.entered)
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some types; disabled until it has a scene, like the original."""
 

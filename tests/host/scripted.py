@@ -120,6 +120,7 @@ def parameter_node_wrapper(cls: type) -> type:
             raise TypeError(f"{cls.__name__}.{name}: no serializer for {kind}")
         setattr(cls, name, _parameter(name, kind, getattr(cls, name, None)))
     members = {"__init__": _init, "connectGui": _connect_gui, "disconnectGui": _disconnect_gui}
+    members["connectParametersToGui"] = _connect_parameters_to_gui
     for name in ("AddObserver", "RemoveObserver", "StartModify", "EndModify", "Modified"):
         members[name] = lambda self, *args, _name=name: getattr(self.parameterNode, _name)(*args)
     for name, member in {**members, "_kinds": hints}.items():
@@ -157,10 +158,15 @@ def _init(self: Any, parameterNode: Any) -> None:
     self._guis = {}
 
 
-def _connect_gui(self: Any, ui: Any) -> int:
+def _connect_gui(self: Any, ui: Any) -> None:
+    """Returns nothing, as in Slicer 5.8: what was connected by it cannot be disconnected."""
     found = [w for w in vars(ui).values() if w.property(PARAMETER_PROPERTY)]
+    _connect_parameters_to_gui(self, {widget.property(PARAMETER_PROPERTY): widget for widget in found})
+
+
+def _connect_parameters_to_gui(self: Any, mapping: dict[str, Any]) -> int:
     tag = len(self._guis)
-    links = [_Link(self, widget, widget.property(PARAMETER_PROPERTY)) for widget in found]
+    links = [_Link(self, widget, name) for name, widget in mapping.items()]
     observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _show_all(links))
     self._guis[tag] = (links, observer)
     return tag
@@ -171,7 +177,9 @@ def _show_all(links: list[_Link]) -> None:
         link.show()
 
 
-def _disconnect_gui(self: Any, tag: int) -> None:
+def _disconnect_gui(self: Any, tag: int | None) -> None:
+    if tag not in self._guis:
+        return
     links, observer = self._guis.pop(tag)
     self.parameterNode.RemoveObserver(observer)
     for link in links:

@@ -111,11 +111,13 @@ def submitted(clinic: Clinic) -> sitk.Image:
     return sitk.ReadImage(str(path))
 
 
-def fails(workflow: Workflow, job: Any, kind: type[errors.MedGANError], words: str | None = None) -> None:
+def fails(
+    workflow: Workflow, job: Any, kind: type[errors.MedGANError], words: str | None = None, said: str = "error"
+) -> None:
     """Expects a job to fail with a message in the state, and the workflow to be usable after."""
     with pytest.raises(kind, match=words):
         workflow.wait(job, 10)
-    assert workflow.state.message.kind == "error" and workflow.state.job is None
+    assert workflow.state.message.kind == said and workflow.state.job is None
 
 
 def until(workflow: Workflow, condition: Callable[[], bool]) -> None:

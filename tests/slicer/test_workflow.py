@@ -113,7 +113,7 @@ def test_the_same_sample_is_not_loaded_twice(workflow: Workflow, scene: Scene) -
 def test_nothing_to_label(workflow: Workflow, clinic: Clinic) -> None:
     contract = {"error": {"code": "nothing_to_label", "message": "All are labelled.", "hint": "Add some.", "id": "1"}}
     clinic.server.reply("POST", "/activelearning/first", contract, status=404)
-    fails(workflow, workflow.next_sample(), errors.NotFound, "All are labelled")
+    fails(workflow, workflow.next_sample(), errors.NotFound, "All are labelled", said="info")
     assert workflow.state.message.hint == "Add some."
 
 
@@ -150,7 +150,7 @@ def test_a_local_volume_is_sent_after_consent_only(
 ) -> None:
     user.answer = False
     volume = add_volume(scene, clinic.matrix, "Smith^John")
-    fails(workflow, workflow.run_model("hippocampus", volume), errors.ConsentDeclined)
+    fails(workflow, workflow.run_model("hippocampus", volume), errors.ConsentDeclined, said="info")
     assert clinic.sent_volumes() == []
     user.answer = True
     workflow.wait(workflow.run_model("hippocampus", volume), 10)
@@ -177,7 +177,8 @@ def test_the_active_volume_is_sent_not_the_first(
 def test_without_anyone_to_ask_nothing_is_uploaded(clinic: Clinic, scene: Scene) -> None:
     workflow = Workflow(scene=scene)
     workflow.wait(workflow.connect(clinic.server.url), 10)
-    fails(workflow, workflow.run_model("hippocampus", add_volume(scene, clinic.matrix)), errors.ConsentDeclined)
+    job = workflow.run_model("hippocampus", add_volume(scene, clinic.matrix))
+    fails(workflow, job, errors.ConsentDeclined, said="info")
     assert clinic.sent_volumes() == []
     workflow.close()
 
@@ -269,6 +270,30 @@ def test_a_volume_removed_meanwhile(workflow: Workflow, scene: Scene) -> None:
     scene.remove(volume)
     fails(workflow, job, errors.SceneProblem, "removed meanwhile")
     fails(workflow, workflow.run_model("hippocampus"), errors.SceneProblem, "No volume")
+
+
+def test_a_segmentation_removed_meanwhile(workflow: Workflow, scene: Scene) -> None:
+    """The result goes to a new one; it must not vanish in a node that is not in the scene any more."""
+    workflow.wait(workflow.next_sample(), 10)
+    first = workflow.wait(workflow.run_model("hippocampus"), 10)
+    job = workflow.run_model("hippocampus")
+    scene.remove(scene.node(first.segmentation_id))
+    second = workflow.wait(job, 10)
+    assert names(scene.node(second.segmentation_id)) == ["anterior", "posterior"]
+    assert workflow.state.study.segmentation_id == second.segmentation_id
+
+
+def test_what_came_of_a_run_is_said_in_words(workflow: Workflow, clinic: Clinic) -> None:
+    workflow.wait(workflow.next_sample(), 10)
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert workflow.state.message.text.startswith("Hippocampus: 2 segments in ")
+    clinic.result = labels((3, 3))
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert workflow.state.message.text.startswith("Hippocampus: 1 segment in ")
+    clinic.result = 0 * labels()
+    workflow.wait(workflow.run_model("hippocampus"), 10)
+    assert workflow.state.message.text.startswith("Hippocampus: nothing found in ")
+    assert workflow.state.message.kind == "warning"
 
 
 def test_buttons_are_alive_after_a_failure(workflow: Workflow, clinic: Clinic) -> None:

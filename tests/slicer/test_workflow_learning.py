@@ -40,6 +40,8 @@ def test_submit_gives_the_server_its_own_grid(
     assert np.allclose(ras_affine(image), clinic.matrix, atol=1e-4)
     assert np.array_equal(sitk.GetArrayFromImage(image), labels())
     assert receipt.image == "case_1" and user.requests == []
+    count = int((labels() == 7).sum())
+    assert f"posterior {count:,}" in workflow.state.message.text and workflow.state.message.hint
     workflow.close()
 
 
@@ -77,7 +79,7 @@ def test_a_label_is_not_sent_without_consent_to_keep_the_volume(
     workflow.wait(workflow.use_volume(add_volume(scene, clinic.matrix)), 10)
     workflow.wait(workflow.run_model("hippocampus"), 10)
     user.answer = False
-    fails(workflow, workflow.submit("hippocampus"), errors.ConsentDeclined)
+    fails(workflow, workflow.submit("hippocampus"), errors.ConsentDeclined, said="info")
     assert not clinic.server.requests("PUT", "/datastore/image") + clinic.server.requests("PUT", "/datastore/label")
     assert [path for path in workflow.folder.rglob("*") if path.is_file()] == []
 

@@ -28,7 +28,7 @@ def module(host: Host) -> Iterator[LoadedModule]:
     """The MedGAN module, opened."""
     loaded = host.load_module()
     loaded.widget._pollTimer.interval = 150  # an impatient user: training is asked about more often than in earnest
-    loaded.widget.enter()
+    loaded.enter()
     yield loaded
     loaded.unload()
 

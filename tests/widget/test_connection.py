@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -24,6 +25,7 @@ FAILURES: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
     "bad_address": (lambda: nullcontext("http://:port"), "bad_address"),
     "tls_failed": (_encrypted_to_plain, "tls_failed"),
     "not_http": (lambda: fake_server.answering(b"220 mail.example.org ESMTP ready\r\n"), "not_http"),
+    "timed_out": (lambda: fake_server.answering(None), "timed_out"),
     "not_a_medgan_server": (lambda: fake_server.answering(fake_server.HTML), "not_a_medgan_server"),
 }
 
@@ -42,6 +44,7 @@ def test_starts_with_one_thing_to_do(user: User) -> None:
 @pytest.mark.parametrize("kind", FAILURES)
 def test_each_failure_has_its_own_message(user: User, kind: str) -> None:
     make, code = FAILURES[kind]
+    user.ui.timeoutSpin.value = 1
     with make() as address:
         user.connect(address)
     assert user.state.report.code == code
@@ -55,6 +58,7 @@ def test_each_failure_has_its_own_message(user: User, kind: str) -> None:
 
 def test_messages_differ(user: User) -> None:
     said = []
+    user.ui.timeoutSpin.value = 1
     for make, _ in FAILURES.values():
         with make() as address:
             user.connect(address)
@@ -82,6 +86,35 @@ def test_a_server_that_never_answers_can_be_left(user: User) -> None:
         user.idle(3)
     assert user.ui.connectButton.enabled
     assert user.longest_gap < 0.25, "the interface stood still"
+
+
+def test_a_silent_server_is_given_up_after_the_time_out_that_was_set(user: User) -> None:
+    from MedGANLib.panels import preferences
+
+    user.ui.timeoutSpin.value = 1
+    with fake_server.answering(None) as address:
+        begun = time.monotonic()
+        user.connect(address)
+        waited = time.monotonic() - begun
+    assert 0.9 < waited < 2.5
+    assert "did not answer in time" in user.says
+    assert "give it more time" in user.says
+    assert user.ui.connectButton.enabled
+    assert preferences.timeout() == 1, "it is remembered"
+    assert user.longest_gap < 0.25, "the interface stood still"
+
+
+def test_another_server_s_versions_are_not_shown(user: User, server: Any) -> None:
+    from MedGANLib.testing.server import TestServer
+    from MedGANLib.testing.world import Version
+
+    server.world.versions.append(Version("v0002", "fine-tuned", "published", 0.9, "v0001"))
+    user.connect(server.url)
+    user.ui.versionsSection.collapsed = False
+    user.until(lambda: user.ui.versionsTable.rowCount == 2, "the versions")
+    with TestServer() as second:
+        user.connect(second.url)
+        user.until(lambda: user.ui.versionsTable.rowCount == 1, "the versions of the second server")
 
 
 def test_token(user: User, server: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -15,7 +16,7 @@ def test_the_self_test_passes(module: LoadedModule) -> None:
     """Also when the module was not opened by the user, as on the command line."""
     from slicer.testing import runUnitTest
 
-    module.widget.exit()
+    module.exit()
     runUnitTest([], "MedGAN.MedGANTest")
 
 
@@ -76,9 +77,46 @@ def test_the_volume_on_screen_is_chosen_on_entering(user: User, host: Host) -> N
     volume = user.module.python.add_phantom()
     selection = slicer.app.applicationLogic().GetSelectionNode()
     selection.SetActiveVolumeID(volume.GetID())
-    user.module.widget.exit()
-    user.module.widget.enter()
+    user.module.exit()
+    user.module.enter()
     assert user.module.widget.shared.volume is volume
+
+
+def test_a_label_map_on_screen_is_not_chosen(user: User, host: Host) -> None:
+    labels = host.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    slicer.app.applicationLogic().GetSelectionNode().SetActiveVolumeID(labels.GetID())
+    user.module.exit()
+    user.module.enter()
+    assert user.module.widget.shared.volume is None
+    assert user.state.message.kind == "info"
+
+
+def test_entering_again_leaves_no_old_connection(user: User) -> None:
+    before = user.module.widget.shared.parameters
+    user.module.exit()
+    user.module.enter()
+    assert user.module.widget.shared.parameters is not before
+    assert before._guis == {}
+
+
+def test_reloading_the_module_while_it_is_open(user: User, server: Any, host: Host) -> None:
+    user.connect(server.url)
+    user.take_next()
+    user.run()
+    old = user.module.widget
+    editor = user.panel("CorrectPanel").editor
+    user.module.reload()
+    assert not old._pumpTimer.active
+    assert not old._pollTimer.active
+    assert not editor._qt._observing, "the editor that is hidden now hears no clicks"
+    assert not old.logic.workflow.folder.exists()
+    host.scene.Clear(0)
+    fresh = User(host, user.module, Path(old.logic.workflow.folder))
+    fresh.connect(server.url)
+    fresh.take_next()
+    assert fresh.ui.runButton.enabled, fresh.ui.runButton.toolTip
+    fresh.run()
+    assert fresh.module.widget.shared.segmentation is not None
 
 
 def test_leaving_the_module_silences_the_editor(user: User, server: Any) -> None:
@@ -86,9 +124,9 @@ def test_leaving_the_module_silences_the_editor(user: User, server: Any) -> None
     user.take_next()
     user.run()
     editor = user.panel("CorrectPanel").editor
-    user.module.widget.exit()
+    user.module.exit()
     assert not editor._qt._observing
-    user.module.widget.enter()
+    user.module.enter()
     assert editor._qt._observing
 
 

@@ -79,6 +79,7 @@ def test_result_is_in_place(user: User, server: Any) -> None:
     volume = _start_with_study(user, server)
     expected = server.world.segment(slicer.util.arrayFromVolume(volume))
     user.run()
+    assert "2 segments in" in user.says
     assert _segments(user) == {"anterior": int((expected == 1).sum()), "posterior": int((expected == 2).sum())}
     assert not user.ui.correctSection.collapsed, "the next step opens"
     editor = user.panel("CorrectPanel").editor

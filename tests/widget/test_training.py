@@ -39,12 +39,14 @@ def _choose(user: User, name: str) -> None:
 
 def test_training_is_watched_to_its_end(ready: User, server: Any) -> None:
     ready.open_only("trainSection")
+    ready.until(lambda: "2 of 3 studies" in ready.ui.trainLabel.text, "the count of labels")
     ready.ui.epochsSpin.value = 8
     ready.press("startButton")
     ready.until(lambda: ready.state.training.epoch >= 5, "progress", 30)
     assert ready.ui.stopButton.isVisibleTo(ready.ui.trainSection)
     assert "left" in ready.ui.progressLabel.text
     assert "epoch" in ready.ui.progressLabel.text
+    assert "Learns from 1 study, is checked on 2 others." in ready.ui.progressLabel.text
     assert ready.ui.plotLabel.isVisibleTo(ready.ui.trainSection)
     assert ready.ui.nextButton.enabled, "work goes on while the model learns"
     ready.picture("training")

@@ -31,6 +31,8 @@ from .running import RunningJob
 from .transport import Progress, Request, Transport, save_blocks
 
 PathLike = Union[str, Path]
+TIMEOUT, INFER_TIMEOUT = 30.0, 900.0
+"""Seconds without any data after which an ordinary call, and a run of a model, fails."""
 OLDEST_SERVER = "0.1"
 """The oldest MedGAN server that this client can work with."""
 DEADLINES = 2
@@ -53,12 +55,12 @@ class MedGANClient:
         self,
         url: str,
         token: Optional[str] = None,
-        timeout: float = 30.0,
+        timeout: float = TIMEOUT,
         client_id: Optional[str] = None,
         ca_file: Optional[PathLike] = None,
         *,
         connect_timeout: float = 5.0,
-        infer_timeout: float = 900.0,
+        infer_timeout: float = INFER_TIMEOUT,
         cache_dir: Optional[PathLike] = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.

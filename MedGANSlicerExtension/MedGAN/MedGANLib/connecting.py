@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
-from .client import MedGANClient
+from .cancel import CancelToken
+from .client import TIMEOUT, MedGANClient
 from .errors import MedGANError, NotFound, SceneProblem
 from .jobs import Job, JobQueue, Work
-from .records import ConnectionReport, ModelInfo, VersionList
+from .records import ConnectionReport, ModelInfo, TrainingStatus, VersionList
 from .session import Session
+
+Question = Callable[[MedGANClient, CancelToken], Any]
+"""Asks a server something, on a worker."""
 
 
 class Connecting(Session):
@@ -20,16 +24,18 @@ class Connecting(Session):
         super().__init__(jobs, work_dir)
         self._client = client
 
-    def connect(self, url: str = "", token: Optional[str] = None, ca_file: Optional[str] = None) -> Job:
+    def connect(
+        self, url: str = "", token: Optional[str] = None, ca_file: Optional[str] = None, timeout: float = TIMEOUT
+    ) -> Job:
         """Test the connection and read what the server offers. Result: `ConnectionReport` (also in `state.report`).
 
         An empty `url` tries the present client again. A server that cannot be used does not fail the job: the report
-        says what is wrong, and `state.message` repeats it.
+        says what is wrong, and `state.message` repeats it. See `MedGANClient` for the arguments.
         """
 
         def prepare() -> Work:
             try:
-                client = self._new_client(url, token, ca_file) if url else self._server()
+                client = self._new_client(url, token, ca_file, timeout) if url else self._server()
             except MedGANError as error:
                 report = ConnectionReport(False, error.code, error.message, error.hint)
                 return lambda job: (None, report)
@@ -40,7 +46,7 @@ class Connecting(Session):
     def disconnect(self) -> None:
         """Forget the server; the scene stays."""
         self._client = None
-        self._update(connected=False, address="", report=None, server=None, models=(), versions={})
+        self._update(connected=False, address="", report=None, server=None, models=(), **_nothing_known())
         self._say("info", "Not connected.")
 
     def model(self, name: str) -> Optional[ModelInfo]:
@@ -49,7 +55,7 @@ class Connecting(Session):
 
     def versions(self, model: str) -> Job:
         """Read the versions of a model into `state.versions`. Result: `VersionList`."""
-        return self._beside("Reading the versions", lambda job: self._server().versions(model, job.token), self._list)
+        return self._ask("Reading the versions", lambda client, token: client.versions(model, token), self._list)
 
     def roll_back(self, model: str, version: str, force: bool = False) -> Job:
         """Let another version serve. Result: `VersionList`."""
@@ -66,16 +72,30 @@ class Connecting(Session):
 
         return self._start(f"Switching to {version}", prepare, finish)
 
-    def _new_client(self, url: str, token: Optional[str], ca_file: Optional[str]) -> MedGANClient:
-        return MedGANClient(url, token, ca_file=ca_file or None, cache_dir=self.folder / "studies")
+    def _new_client(self, url: str, token: Optional[str], ca_file: Optional[str], timeout: float) -> MedGANClient:
+        return MedGANClient(url, token, timeout, ca_file=ca_file or None, cache_dir=self.folder / "studies")
 
     def _server(self) -> MedGANClient:
-        if self._client is None:
-            raise SceneProblem("There is no connection to a server.", "Enter its address and connect.")
-        return self._client
+        return _present(self._client)
+
+    def _ask(self, title: str, question: Question, finish: Callable[[Any], Any], quiet: bool = False) -> Job:
+        """Ask the server beside what the user waits for; what comes after a change of server is not listened to."""
+        client = self._client
+
+        def answered(answer: Any) -> Any:
+            return finish(answer) if client is self._client else answer
+
+        def failed(error: MedGANError) -> None:
+            if client is self._client and not quiet:
+                self._tell(error)
+
+        return self._jobs.submit(
+            lambda job: question(_present(client), job.token), on_error=failed, title=title, finish=answered
+        )
 
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
         client, report = outcome
+        another = client is None or client.address != self.state.address
         self._client = client
         server = report.info if report.ok else None
         self._update(
@@ -84,18 +104,18 @@ class Connecting(Session):
             report=report,
             server=server,
             models=server.models if server else (),
+            **(_nothing_known() if another else {}),
         )
         self._say("success" if report.ok else "error", report.message, report.hint, report.notes)
         return report
 
     def _refresh(self) -> None:
         """Read the server's description again, beside everything else."""
-        client = self._server()
 
         def finish(info: Any) -> None:
             self._update(server=info, models=info.models)
 
-        self._beside("Reading the models", lambda job: client.info(job.token), finish, quiet=True)
+        self._ask("Reading the models", lambda client, token: client.info(token), finish, quiet=True)
 
     def _strategy(self) -> str:
         return self.state.server.strategies[0] if self.state.server and self.state.server.strategies else "random"
@@ -110,3 +130,14 @@ class Connecting(Session):
     def _list(self, versions: VersionList) -> VersionList:
         self._update(versions={**self.state.versions, versions.model: versions})
         return versions
+
+
+def _present(client: Optional[MedGANClient]) -> MedGANClient:
+    if client is None:
+        raise SceneProblem("There is no connection to a server.", "Enter its address and connect.")
+    return client
+
+
+def _nothing_known() -> Dict[str, Any]:
+    """Return the part of the state that belongs to one server, empty."""
+    return {"versions": {}, "training": TrainingStatus(state="none")}

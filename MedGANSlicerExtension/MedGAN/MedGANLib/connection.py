@@ -13,6 +13,7 @@ from typing import Any, List, Optional, Tuple
 from .address import Address
 from .cancel import CancelToken
 from .errors import (
+    LATE_HINT,
     Cancelled,
     ConnectionRefused,
     Disconnected,
@@ -78,7 +79,7 @@ class Guard:
 
 def late() -> TimedOut:
     """Return the error for an answer that did not come in time."""
-    return TimedOut("The server did not answer in time.", "It may be overloaded; try again in a minute.")
+    return TimedOut("The server did not answer in time.", LATE_HINT)
 
 
 def open_socket(address: Address, timeout: float, context: Optional[ssl.SSLContext], guard: Guard) -> socket.socket:

@@ -6,6 +6,8 @@ and `id` of its error contract, so that an administrator can find the cause in t
 
 from __future__ import annotations
 
+LATE_HINT = "It may be overloaded; try again in a minute, or give it more time in the connection settings."
+
 
 class MedGANError(Exception):
     """The base of all failures that the library reports.

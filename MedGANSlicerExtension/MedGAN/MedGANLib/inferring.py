@@ -15,7 +15,7 @@ from .markups import points_option, roi_option
 from .records import InferResult, ModelInfo
 from .runs import BeforeChange, Run, Stage, show_result
 from .segments import KEEP, EditedPolicy
-from .state import RunOutcome
+from .state import RunOutcome, counted
 from .studying import Studying, then_remove
 from .volumes import SEGMENTATION, affine, check_sendable, forget_if_changed, known_id, server_affine
 
@@ -133,14 +133,15 @@ class Inferring(Studying):
     def _show(self, result: InferResult, model: ModelInfo, stage: Stage, begun: float) -> RunOutcome:
         if not self._scene.has(stage.volume):
             raise SceneProblem("The volume was removed meanwhile; the result is not shown.", "Run the model again.")
+        if not self._scene.has(stage.segmentation):
+            stage.segmentation = None  # there was none, or it was removed while the model ran
         outcome, run = show_result(result, model, stage)
         self._runs.append(run)
         self._remember(stage.volume, outcome)
         self._update(can_undo=True, last_result=outcome)
-        count = len(outcome.segment_ids) + len(outcome.volume_ids)
-        what = "1 result" if count == 1 else f"{count} results"
         kind = "warning" if outcome.warnings else "success"
-        self._say(kind, f"{model.title}: {what} in {time.monotonic() - begun:.1f} s.", details=outcome.warnings)
+        text = f"{model.title}: {_found(outcome)} in {time.monotonic() - begun:.1f} s."
+        self._say(kind, text, details=outcome.warnings)
         return outcome
 
     def _remember(self, volume: Any, outcome: RunOutcome) -> None:
@@ -149,3 +150,10 @@ class Inferring(Studying):
             volume.SetNodeReferenceID(SEGMENTATION, outcome.segmentation_id)
         if self._active is None or self._active is volume:
             self._activate(volume)
+
+
+def _found(outcome: RunOutcome) -> str:
+    """Return what a run gave, in words: `2 segments`, `1 image`, `nothing found`."""
+    segments = counted(len(outcome.segment_ids), "segment") if outcome.segment_ids else ""
+    images = counted(len(outcome.volume_ids), "image") if outcome.volume_ids else ""
+    return " and ".join(part for part in (segments, images) if part) or "nothing found"

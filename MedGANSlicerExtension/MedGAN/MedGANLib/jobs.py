@@ -68,6 +68,7 @@ class Job:
         self._work = work
         self._mailbox = mailbox
         self._listeners = listeners
+        self._turn = threading.Lock()  # taken, for good, by whoever decides whether the work runs
 
     @property
     def finished(self) -> bool:
@@ -75,18 +76,21 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
     def cancel(self) -> None:
-        """Ask the work to stop; `on_error` gets `Cancelled`."""
+        """Ask the work to stop; `on_error` gets `Cancelled`, at once when no worker has begun with it."""
         self.token.cancel()
+        if self._turn.acquire(blocking=False):
+            self._mailbox.put(lambda: self._failed(Cancelled("Cancelled.")))
 
     def report(self, fraction: float, phase: str = "") -> None:
         """Tell progress from the worker; delivered by the next `pump`."""
         self._mailbox.put(lambda: self._progressed(fraction, phase))
 
     def run(self) -> None:
-        """Do the work on the calling thread and post the outcome."""
+        """Do the work on the calling thread and post the outcome; nothing when it was cancelled before."""
+        if not self._turn.acquire(blocking=False):
+            return
         self._mailbox.put(self._started)
         try:
-            self.token.raise_if_cancelled()
             result = self._work(self)
         except Exception as error:
             failure = _as_medgan_error(error)

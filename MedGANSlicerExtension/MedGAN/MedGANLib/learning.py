@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from .cancel import CancelToken
 from .client import MedGANClient
 from .errors import Conflict, MedGANError, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
@@ -56,7 +57,7 @@ class Learning(Inferring):
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
             self._now_known(context["volume"], receipt.image)
             self._refresh()
-            self._say(*_submitted(receipt, context["export"]))
+            self._say(*_submitted(receipt, context["export"], self._model(model)))
             return receipt
 
         return self._start("Submitting the label", prepare, finish)
@@ -80,25 +81,24 @@ class Learning(Inferring):
         """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
         if self._client is None or (self._poll and not self._poll.finished):
             return None
-        client, quiet, starts = self._client, not self.state.training.running, self._starts
+        quiet, starts = not self.state.training.running, self._starts
 
         def finish(status: TrainingStatus) -> TrainingStatus:
             return self._trained(status) if starts == self._starts else status  # else it is older than the start
 
-        self._poll = self._beside(
-            "Asking about the training", lambda job: client.train_status(job.token), finish, quiet
+        self._poll = self._ask(
+            "Asking about the training", lambda client, token: client.train_status(token), finish, quiet
         )
         return self._poll
 
     def stop_training(self) -> Job:
         """Stop the training run; the serving version stays. Result: `TrainingStatus`."""
 
-        def work(job: Job) -> TrainingStatus:
-            client = self._server()
-            client.train_stop(job.token)
-            return client.train_status(job.token)
+        def question(client: MedGANClient, token: CancelToken) -> TrainingStatus:
+            client.train_stop(token)
+            return client.train_status(token)
 
-        return self._beside("Stopping the training", work, self._trained)
+        return self._ask("Stopping the training", question, self._trained)
 
     def wait_for_training(self, timeout: float = 3600.0) -> TrainingStatus:
         """Poll until the training run is over; return its last status. For scripts, not for widgets.
@@ -119,6 +119,7 @@ class Learning(Inferring):
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
         """Ask about training too: a run that was started earlier, or by somebody else, may be going on."""
         report = super()._connected(outcome)
+        self._poll = None  # its answer is another server's
         if report.ok:
             self.poll_training()
         return report
@@ -172,7 +173,9 @@ def _upload_once(client: MedGANClient, file: Path, image_id: str, job: Job) -> N
         job.report(-1.0, "Sending the label")
 
 
-def _submitted(receipt: SubmitReceipt, export: LabelExport) -> Tuple[str, str, str, Tuple[str, ...]]:
-    count = sum(export.voxels.values())
-    text = f"Submitted: {count:,} voxels" + (", in place of the earlier label." if receipt.replaced else ".")
-    return "warning" if export.warnings else "success", text, "", (*export.warnings, *export.notes)
+def _submitted(receipt: SubmitReceipt, export: LabelExport, model: ModelInfo) -> Tuple[str, str, str, Tuple[str, ...]]:
+    table = label_table(model)
+    parts = ", ".join(f"{table.name_of(value)} {count:,}" for value, count in export.voxels.items())
+    text = f"Submitted (voxels: {parts})" + (", in place of the earlier label." if receipt.replaced else ".")
+    hint = "Go on with the next study, or start training."
+    return "warning" if export.warnings else "success", text, hint, (*export.warnings, *export.notes)

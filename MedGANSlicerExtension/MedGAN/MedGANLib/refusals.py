@@ -6,6 +6,7 @@ import json
 from typing import Any, Dict, Mapping, Tuple, Type
 
 from .errors import (
+    LATE_HINT,
     BadRequest,
     Busy,
     Cancelled,
@@ -43,7 +44,7 @@ PLAIN: Dict[Type[MedGANError], Tuple[str, str]] = {
     ),
     TokenRequired: ("The server wants an access token.", "Enter the token that its administrator gave you."),
     NotFound: ("The server does not know what was asked for.", "Connect again to refresh the lists."),
-    TimedOut: ("The server did not answer in time.", "It may be overloaded; try again in a minute."),
+    TimedOut: ("The server did not answer in time.", LATE_HINT),
     Conflict: ("The server is in a state that does not allow this.", "Wait for what is running, then try again."),
     TooLarge: (
         "The volume is over the server's limit.",

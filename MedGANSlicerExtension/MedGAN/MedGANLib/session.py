@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .errors import Busy, Cancelled, MedGANError
+from .errors import Busy, Cancelled, ConsentDeclined, MedGANError
 from .jobs import Job, JobQueue, Work, ignore
 from .signals import Signal
 from .state import Message, State
@@ -26,9 +27,9 @@ class Session:
         self.state = State()
         self.changed = Signal()
         self._jobs = jobs or JobQueue()
-        self._own_folder = work_dir is None
         self.folder = Path(work_dir or tempfile.mkdtemp(prefix="medgan-"))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_folder = ignore if work_dir else weakref.finalize(self, shutil.rmtree, self.folder, True)
 
     def pump(self) -> None:
         """Deliver what the workers have finished; call it from a timer."""
@@ -46,8 +47,7 @@ class Session:
     def close(self) -> None:
         """Cancel everything, stop the workers and remove the files in transit."""
         self._jobs.close()
-        if self._own_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_folder()
 
     def _update(self, **changes: Any) -> None:
         for name, value in changes.items():
@@ -84,10 +84,6 @@ class Session:
 
         return self._jobs.submit(fail, on_error=self._tell, title=title)
 
-    def _beside(self, title: str, work: Work, finish: Callable[[Any], Any], quiet: bool = False) -> Job:
-        """Run a job beside what the user waits for; a quiet one keeps its failure to itself."""
-        return self._jobs.submit(work, on_error=ignore if quiet else self._tell, title=title, finish=finish)
-
     def _ended(self, result: Any) -> None:
         self._update(job=None)
 
@@ -99,8 +95,6 @@ class Session:
         self.changed.emit(self.state)
 
     def _tell(self, error: MedGANError) -> None:
-        if isinstance(error, Cancelled):
-            self._say("info", "Cancelled.")
-            return
-        reference = f" (reference {error.id})" if error.id else ""
-        self._say("error", error.message + reference, error.hint)
+        harmless = isinstance(error, (Cancelled, ConsentDeclined)) or error.code == "nothing_to_label"
+        reference = f" (reference {error.id})" if error.id and not harmless else ""
+        self._say("info" if harmless else "error", error.message + reference, error.hint)

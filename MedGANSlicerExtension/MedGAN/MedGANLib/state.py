@@ -9,6 +9,11 @@ from .jobs import Job
 from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
 
 
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return `1 study` or `2 studies`."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 @dataclass(frozen=True)
 class Message:
     """A line for the status area; `kind` is `info`, `success`, `warning` or `error`."""

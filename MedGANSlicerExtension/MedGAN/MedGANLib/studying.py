@@ -15,7 +15,7 @@ from .downloads import unpacked
 from .errors import SceneProblem
 from .headers import is_left_handed
 from .jobs import Job, JobQueue, Work
-from .records import Sample
+from .records import ConnectionReport, Sample
 from .scene import Scene
 from .state import Consent, Study
 from .volumes import (
@@ -72,7 +72,7 @@ class Studying(Connecting):
             self._say("warning" if notes else "info", f"Working on '{study.name}'.", details=notes)
             return study
 
-        return self._beside("Choosing the volume", lambda job: None, finish)
+        return self._jobs.submit(lambda job: None, on_error=self._tell, title="Choosing the volume", finish=finish)
 
     def upload_study(self, image_id: str = "") -> Job:
         """Add the active volume to the server's studies, after consent, so that it can be submitted and trained on.
@@ -105,6 +105,13 @@ class Studying(Connecting):
         """Cancel everything, stop the workers and remove the files in transit."""
         self._stop_observing()
         super().close()
+
+    def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
+        """Look the study up again: another server knows it by another id, or not at all."""
+        report = super()._connected(outcome)
+        if self._scene.has(self._active):
+            self._activate(self._active)
+        return report
 
     def _volume(self) -> Any:
         if not self._scene.has(self._active):

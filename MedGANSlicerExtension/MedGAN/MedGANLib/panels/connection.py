@@ -6,9 +6,10 @@ from typing import Optional
 
 import qt
 
+from ..state import counted
 from ..workflow import State
 from . import preferences
-from .look import allow, count, dots, put_text, safe
+from .look import allow, dots, put_text, safe
 from .shared import Shared
 
 FORGET_TIP = "Takes back what you agreed to: before the next upload to any server you are asked again"
@@ -24,6 +25,7 @@ class ConnectionPanel:
         ui.addressBox.insertPolicy = qt.QComboBox.NoInsert
         for address in preferences.addresses():
             ui.addressBox.addItem(address)
+        ui.timeoutSpin.value = preferences.timeout()
         ui.accessFrame.setVisible(False)
         ui.connectButton.connect("clicked()", self.connect)
         ui.addressBox.lineEdit().connect("returnPressed()", self.connect)
@@ -35,9 +37,9 @@ class ConnectionPanel:
         ui = self._ui
         if self._shared.idle:
             token: Optional[str] = ui.tokenEdit.text.strip() or None
-            self._shared.workflow.connect(
-                ui.addressBox.currentText.strip(), token, ui.certificateEdit.currentPath or None
-            )
+            address, authority = ui.addressBox.currentText.strip(), ui.certificateEdit.currentPath or None
+            preferences.remember_timeout(ui.timeoutSpin.value)
+            self._shared.workflow.connect(address, token, authority, float(ui.timeoutSpin.value))
 
     def _forget(self) -> None:
         preferences.forget_consents()
@@ -65,10 +67,10 @@ class ConnectionPanel:
             return ""
         name = "MedGAN" if server.is_medgan else "MONAI Label"
         studies = (
-            f"{count(server.studies, 'study', 'studies')}, {server.labelled} labelled"
+            f"{counted(server.studies, 'study', 'studies')}, {server.labelled} labelled"
             if server.studies
             else "no studies yet"
         )
-        first = dots([f"<b>{safe(name)} {safe(server.version)}</b>", count(len(server.models), "model"), studies])
+        first = dots([f"<b>{safe(name)} {safe(server.version)}</b>", counted(len(server.models), "model"), studies])
         notes = state.report.notes if state.report else ()
         return "<br>".join([first, *[safe(n) for n in notes]])

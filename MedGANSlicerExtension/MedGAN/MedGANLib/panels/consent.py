@@ -6,6 +6,7 @@ from typing import Any, Sequence
 from urllib.parse import urlsplit
 
 import qt
+import slicer
 
 from .. import segments
 from ..workflow import ConsentRequest
@@ -64,7 +65,9 @@ def ask_edited(names: Sequence[str]) -> str:
         f"<p>You corrected: <b>{listed}</b>.</p><p>The new result can replace them, or be added beside them.</p>",
     )
     replace = box.addButton("Replace", qt.QMessageBox.DestructiveRole)
-    box.setDefaultButton(box.addButton("Keep", qt.QMessageBox.AcceptRole))
+    keep = box.addButton("Keep", qt.QMessageBox.AcceptRole)
+    box.setDefaultButton(keep)
+    box.setEscapeButton(keep)
     box.exec_()
     return segments.REPLACE if box.clickedButton() == replace else segments.KEEP
 
@@ -79,7 +82,7 @@ def ask_force(version: str, reason: str) -> bool:
 
 
 def _question(title: str, text: str) -> Any:
-    box = qt.QMessageBox()
+    box = qt.QMessageBox(slicer.util.mainWindow())
     box.windowTitle = "MedGAN"
     box.text = f"<h3>{title}</h3>"
     box.informativeText = text

@@ -53,11 +53,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number: int, singular: str, plural: str = "") -> str:
-    """Returns `1 study` or `2 studies`."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
 def metric_name(name: str) -> str:
     """Returns a metric's name for people: `dice_mean` becomes `Dice`."""
     words = name.replace("_mean", "").replace("_", " ").strip()
@@ -74,12 +69,12 @@ def metric_name(name: str) -> str:
 
 
 def main_metric(metrics: Mapping[str, Any]) -> str:
-    """Returns the first metric of a model or version, such as `Dice 0.88`; empty when there is none."""
+    """Returns the first metric of a model or version, such as `Dice 0.88`, or `not measured`."""
     for name, entry in metrics.items():
         value = entry.get("value") if isinstance(entry, Mapping) else entry
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return f"{metric_name(name)} {value:.3g}"
-    return ""
+    return "not measured"
 
 
 def swatch(color: Iterable[float]) -> str:

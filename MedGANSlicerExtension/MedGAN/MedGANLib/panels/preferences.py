@@ -6,7 +6,10 @@ from typing import Any, List
 
 import slicer
 
+from .. import client
+
 ADDRESSES = "MedGAN/Addresses"
+TIMEOUT = "MedGAN/Timeout"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 KEPT = 5
 
@@ -25,6 +28,16 @@ def remember_address(address: str) -> None:
 def restore_addresses(kept: List[str]) -> None:
     """Puts back a list that `addresses` returned."""
     _store(ADDRESSES, kept)
+
+
+def timeout() -> int:
+    """Returns how many seconds a server may stay silent."""
+    return int(_settings().value(TIMEOUT) or client.TIMEOUT)
+
+
+def remember_timeout(seconds: int) -> None:
+    """Keeps how many seconds a server may stay silent."""
+    _settings().setValue(TIMEOUT, int(seconds))
 
 
 def has_consent(server: str, stored: bool) -> bool:

@@ -36,7 +36,8 @@ class RunPanel:
         self._forget_places(state)
         missing = self._missing(state)
         allow(self._ui.runButton, not missing, RUN_TIP, missing)
-        allow(self._ui.undoButton, state.can_undo and state.job is None, UNDO_TIP, "There is no run to undo.")
+        reason = "Busy." if state.can_undo else "There is no run to undo."
+        allow(self._ui.undoButton, state.can_undo and state.job is None, UNDO_TIP, reason)
 
     def _missing(self, state: State) -> str:
         if not state.connected:

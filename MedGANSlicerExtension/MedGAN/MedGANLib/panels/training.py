@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Optional
 
 from ..records import GateCheck, TrainingStatus, Verdict
+from ..state import counted
 from ..workflow import State
-from .look import allow, count, dots, duration, frame_style, metric_name, put_text, safe
+from .look import allow, dots, duration, frame_style, metric_name, put_text, safe
 from .plot import TrainingPlot
 from .shared import Shared
 
@@ -64,8 +65,11 @@ class TrainingPanel:
         model = self._shared.model
         if not state.connected or model is None:
             return ""
-        title = safe(model.title)
-        return f"{title} learns from all submitted labels." if model.trainable else f"{title} cannot be trained here."
+        title, server = safe(model.title), state.server
+        if not model.trainable or server is None:
+            return f"{title} cannot be trained here."
+        labelled = f"{server.labelled} of {counted(server.studies, 'study', 'studies')}"
+        return f"{title} learns from all submitted labels: {labelled} so far."
 
     def _show_progress(self, status: TrainingStatus) -> None:
         bar = self._ui.trainBar
@@ -101,8 +105,9 @@ def progress_text(status: TrainingStatus) -> str:
 def _cases(status: TrainingStatus) -> str:
     if not status.cases:
         return ""
-    train = count(status.cases.get("train", 0), "study", "studies")
-    return f"Learns from {train}, is checked on {status.cases.get('validation', 0)} others."
+    train, checked = status.cases.get("train", 0), status.cases.get("validation", 0)
+    others = f"is checked on {counted(checked, 'other')}" if checked else "with none set aside to check it on"
+    return f"Learns from {counted(train, 'study', 'studies')}, {others}."
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -114,6 +119,6 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def _check_text(check: GateCheck) -> str:
-    cases = count(check.cases, f"{safe(check.name)} case")
+    cases = counted(check.cases, f"{safe(check.name)} case")
     mark = "✓" if check.passed else "✗"
     return f"{mark} {safe(metric_name(check.metric))} {check.before:.3f} → {check.after:.3f} on {cases}"

@@ -23,6 +23,7 @@ class VersionsPanel:
         self._shared = shared
         self._ui = shared.ui
         self._listed: Optional[VersionList] = None
+        self._asked = ("", "")
         self._make_table()
         self._ui.refreshButton.connect("clicked()", self._refresh)
         self._ui.serveButton.connect("clicked()", self._serve)
@@ -46,6 +47,7 @@ class VersionsPanel:
     def show(self, state: State) -> None:
         """Draws the table and what can be done."""
         self._fill(self._current_list(state))
+        self._read_once(state)
         missing = self._missing(state)
         allow(self._ui.serveButton, not missing, SERVE_TIP, missing)
         idle = state.connected and state.job is None
@@ -104,12 +106,21 @@ class VersionsPanel:
         allow(self._ui.serveButton, not missing, SERVE_TIP, missing)
 
     def _opened(self, collapsed: bool) -> None:
-        if not collapsed and self._listed is None:
-            self._refresh()
+        self._asked = ("", "")
+        self._read_once(self._shared.state)
+
+    def _read_once(self, state: State) -> None:
+        """Reads the versions of another model or server, unless nobody looks."""
+        model = self._shared.model
+        wanted = (state.address, model.name) if model and state.connected else ("", "")
+        if self._ui.versionsSection.collapsed or self._listed is not None or wanted in (self._asked, ("", "")):
+            return
+        self._asked = wanted
+        self._refresh()
 
     def _refresh(self) -> None:
         model = self._shared.model
-        if model is not None and self._shared.state.connected and self._shared.idle:
+        if model is not None and self._shared.state.connected:
             self._shared.workflow.versions(model.name)
 
     def _serve(self) -> None:
