@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from fastapi import UploadFile
 
 from monailabel_app.errors import MedGANError, choices
 from trainers.data.volumes import SUFFIXES
+
+HEADER_BYTES = 1 << 16
 
 
 @contextmanager
@@ -24,7 +27,7 @@ def received(upload: UploadFile, folder: Path, name: str = "image") -> Iterator[
         name: what errors call the file, whose own name may be a patient's.
 
     Raises:
-        MedGANError: `not_an_image`, for a suffix that is not known.
+        MedGANError: `not_an_image`, for a suffix that is not known, or a header that names another file.
     """
     place = folder / uuid.uuid4().hex
     path = place / f"{name}{suffix_of(upload.filename)}"
@@ -32,6 +35,7 @@ def received(upload: UploadFile, folder: Path, name: str = "image") -> Iterator[
     try:
         with path.open("wb") as stream:
             shutil.copyfileobj(upload.file, stream, 1 << 20)
+        _refuse_detached(path)
         yield path
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -44,3 +48,24 @@ def suffix_of(name: str | None) -> str:
         if lower.endswith(suffix):
             return suffix
     raise MedGANError("not_an_image", "The file's name has no known suffix.", f"Send one of {choices(SUFFIXES)}.")
+
+
+def _refuse_detached(path: Path) -> None:
+    """Refuses NRRD and MetaImage headers whose voxels are in another file, which could be any file of the server."""
+    with path.open("rb") as stream:
+        start = stream.read(HEADER_BYTES)
+    if not {".nrrd": _nrrd_is_whole, ".mha": _mha_is_whole}.get(path.suffix, bool)(start or b" "):
+        hint = "Save the image as one file, e.g. as .nii.gz."
+        raise MedGANError("not_an_image", "The file's header points to voxels in another file, or has no end.", hint)
+
+
+def _nrrd_is_whole(start: bytes) -> bool:
+    """An NRRD header ends with an empty line."""
+    end = re.search(rb"\n\r?\n", start)
+    return end is not None and not re.search(rb"(?i)data\s*file", start[: end.start()])
+
+
+def _mha_is_whole(start: bytes) -> bool:
+    """A MetaImage header ends with the field that says where the voxels are."""
+    fields = re.split(rb"(?i)elementdatafile", start, maxsplit=1)
+    return len(fields) == 2 and fields[0].endswith(b"\n") and re.match(rb" *= *LOCAL *\r?\n", fields[1]) is not None

@@ -20,6 +20,7 @@ import SimpleITK as sitk
 from trainers.files import atomic_path
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+FORMATS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}  # else ITK goes by content, and a name could lie
 DEFLATE_LIMIT = 1032  # no deflate stream expands further (zlib's technical details, "maximum compression factor")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -198,6 +199,7 @@ def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
     if not path.is_file():
         raise VolumeError("not_an_image", f"There is no file {path.name}.", "Check the name.")
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(FORMATS.get(path.suffix.lower(), ""))
     reader.SetFileName(str(path))
     return reader
 
@@ -301,7 +303,8 @@ def _read_nifti(path: Path) -> Volume:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Volume(native, _header(_reader(path), path).affine)
+    header = _header(_reader(path), path)
+    return Volume(native.reshape(header.shape), header.affine)  # a fourth axis of length 1 goes
 
 
 def _integer_labels(array: npt.NDArray[Any], values: Iterable[int] | None) -> npt.NDArray[Any]:
