@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import logging
+import os
 import shutil
 import threading
 import time
@@ -23,7 +24,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monailabel_app.errors import MedGANError
-from monailabel_app.names import check_lookup, check_new
+from monailabel_app.names import check_lookup, check_new, is_lookup
 from trainers.files import atomic_path, atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class StudyDatastore(LocalDatastore):
         self._depth = 0
         self._seen: tuple[Stamp, ...] = ()
         self._index_stamp: Stamp = MISSING
+        self._left_out: set[str] = set()
         self._backups.mkdir(parents=True, exist_ok=True)
         with self._processes:
             super().__init__(str(studies), extensions=PATTERNS, auto_reload=False)
@@ -136,6 +138,11 @@ class StudyDatastore(LocalDatastore):
             self._depth += 1
             try:
                 yield
+            except MedGANError:  # raised before anything is changed
+                raise
+            except BaseException:
+                self._forget()
+                raise
             finally:
                 self._depth -= 1
 
@@ -143,10 +150,11 @@ class StudyDatastore(LocalDatastore):
         """Stores a copy of a file as a new study. Raises MedGANError `bad_name`, or `conflict` if the id is taken."""
         default, ext = self._to_id(Path(image_filename).name)
         name = check_new("study id", image_id or default)
+        target = Path(self._datastore.image_path()) / self._filename(name, ext)
         with self.transaction():
-            if name in self._datastore.objects:
+            if name in self._datastore.objects or target.exists():
                 raise MedGANError("conflict", f"There is already a study {name!r}.", "Choose another id.")
-            _place(Path(image_filename), Path(self._datastore.image_path()) / self._filename(name, ext))
+            _place(Path(image_filename), target)
             info = {**(image_info or {}), "ts": int(time.time()), "name": self._filename(name, ext)}
             self._datastore.objects[name] = ImageLabelModel(image=DataModel(info=info, ext=ext))
             self._update_datastore_file()
@@ -208,9 +216,22 @@ class StudyDatastore(LocalDatastore):
         return (file[: -len(ext)], file[-len(ext) :]) if ext else (file, "")
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        """Images in a folder; names with a leading dot are files that are being written."""
-        names = [p.name for p in Path(path).iterdir() if not p.name.startswith(".") and p.is_file()]
-        return {name: name for pattern in PATTERNS for name in names if fnmatch.fnmatch(name.lower(), pattern)}
+        """Images in a folder, one for each id; names with a leading dot are files that are being written."""
+        with os.scandir(path) as entries:
+            names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file())
+        found: dict[str, str] = {}
+        for name in (n for pattern in PATTERNS for n in names if fnmatch.fnmatch(n.lower(), pattern)):
+            study, _ = self._to_id(name)
+            if not is_lookup(study):
+                self._leave_out(name, "its name cannot be a study's; rename it")
+            elif found.setdefault(study, name) != name:
+                self._leave_out(name, f"{found[study]} beside it has the same id; rename or remove one")
+        return {name: name for name in found.values()}
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        if name not in self._left_out:
+            self._left_out.add(name)
+            logger.warning("The file %s is left out: %s.", ascii(name), reason)
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         """Loads the index; one that is damaged is set aside and made again from the files."""
@@ -232,9 +253,20 @@ class StudyDatastore(LocalDatastore):
         path = Path(self._datastore_config_path)
         atomic_write_json(path, json.loads(json.dumps(self._datastore.model_dump(exclude={"base_path"}), default=str)))
         self._index_stamp = _stamp(path)
-        self._seen = self._stamps()
+        stamps = self._stamps()
+        self._seen = stamps if self._knows_all() else ()
 
     # Helpers.
+
+    def _knows_all(self) -> bool:
+        """False if a study was added or removed by others while the index was being changed."""
+        present = self._list_files(self._datastore.image_path(), PATTERNS)
+        return {self._to_id(name)[0] for name in present} == set(self._datastore.objects)
+
+    def _forget(self) -> None:
+        """Drops what is in memory, which a change that failed may have spoilt; the next access reads the disk."""
+        self._datastore = self._datastore.model_copy(update={"objects": {}})
+        self._index_stamp, self._seen = MISSING, ()
 
     def _object(self, image: str) -> ImageLabelModel:
         with self._threads:
@@ -253,11 +285,13 @@ class StudyDatastore(LocalDatastore):
 
     def _renew(self) -> None:
         """Takes in files and index entries that others added, if a folder or the index has changed."""
-        if self._depth or self._seen == self._stamps():
+        stamps = self._stamps()
+        if self._depth or self._seen == stamps:
             return
         with self._processes:
+            self._seen = ()
             self._reconcile_datastore()
-            self._seen = self._stamps()
+            self._seen = self._seen or stamps
 
     def _stamps(self) -> tuple[Stamp, ...]:
         """Changes whenever a file is added or removed or the index is written."""

@@ -78,8 +78,10 @@ def error_response(error: MedGANError, cause: BaseException | None = None) -> JS
     name = uuid.uuid4().hex[:8]
     level = logging.ERROR if error.status_code >= 500 else logging.INFO
     logger.log(level, "error %s: %s %s", name, error.code, error.message, exc_info=cause)
-    body = {"code": error.code, "message": error.message, "hint": error.hint, "id": name}
-    content = {"error": body, "detail": error.detail}
+    texts = {"message": error.message, "hint": error.hint, "detail": error.detail}
+    shown = {key: text.encode(errors="replace").decode() for key, text in texts.items()}
+    detail = shown.pop("detail")
+    content = {"error": {"code": error.code, **shown, "id": name}, "detail": detail}
     return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
 
@@ -109,6 +111,7 @@ def _http(_request: Request, error: HTTPException) -> JSONResponse:
     code = "not_found" if error.status_code == 404 else "bad_request"
     answer = MedGANError(code, f"{str(error.detail).rstrip('.')}.")
     answer.status_code = error.status_code if error.status_code in {404, 405} else answer.status_code
+    answer.headers = error.headers
     return error_response(answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from abc import abstractmethod
@@ -10,6 +11,9 @@ from typing import Any
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from monailabel_app.datastore import StudyDatastore
+from trainers.data.volumes import VolumeError, check_file
+
+logger = logging.getLogger(__name__)
 
 RESERVED = "strategy"  # MONAI Label's key for who was given a study, and when
 SCORES = "medgan_scores"
@@ -34,12 +38,14 @@ class Reserving(Strategy):
         """Chooses and reserves. Returns `{"id": …}`, or nothing if there is none to label."""
         client = str(request.get("client_id") or "")
         studies = [name for name in datastore.get_unlabeled_images() if self._is_free(name, client, datastore)]
-        if not studies:
-            return {}
-        name = self.choose(studies, request, datastore)
-        mark = {str(request.get("strategy") or "random"): {"ts": time.time(), "client_id": client}}
-        datastore.update_image_info(name, {RESERVED: mark})
-        return {"id": name}
+        while studies:
+            name = self.choose(studies, request, datastore)
+            if _is_readable(name, datastore):
+                mark = {str(request.get("strategy") or "random"): {"ts": time.time(), "client_id": client}}
+                datastore.update_image_info(name, {RESERVED: mark})
+                return {"id": name}
+            studies.remove(name)
+        return {}
 
     def _is_free(self, study: str, client: str, datastore: StudyDatastore) -> bool:
         return all(
@@ -82,6 +88,16 @@ class MostUncertain(Reserving):
     def choose(self, studies: list[str], request: dict[str, Any], datastore: StudyDatastore) -> str:
         """The highest score."""
         return max(studies, key=lambda name: score_of(datastore.get_image_info(name)))
+
+
+def _is_readable(study: str, datastore: StudyDatastore) -> bool:
+    """Whether the file's header is that of an image; a clinician who was handed another could not go on."""
+    try:
+        check_file(datastore.image_path(study))
+    except VolumeError as error:
+        logger.warning("The study %s is passed over: %s", study, error.code)
+        return False
+    return True
 
 
 def score_of(info: dict[str, Any]) -> float:

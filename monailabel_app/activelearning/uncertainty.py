@@ -11,7 +11,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from monailabel_app.activelearning.strategies import SCORES
 from monailabel_app.datastore import StudyDatastore
-from monailabel_app.infers.segmentation import SegmentationInfer
+from monailabel_app.infers.segmentation import SegmentationInfer, check_scale
 from trainers.data.volumes import VolumeError, read_volume
 from trainers.tasks.segmentation import Segmentation
 
@@ -47,6 +47,7 @@ class UncertaintyScoring(ScoringMethod):
         """None where the model cannot work without a clinician's point, or not at all."""
         try:
             image = read_volume(datastore.image_path(study), self._task.limits)
+            check_scale(image, self._task.spec)
             return mean_entropy(model(image, test_time_augmentation=False))
         except VolumeError as error:
             logger.info("not scored: %s", error.code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from monailabel_app.finetune.gate import Check, Verdict, compare, decide
 from monailabel_app.finetune.runs import Run
 from monailabel_app.finetune.split import Splits, check_enough, patient_of
 from monailabel_app.finetune.watch import die_with
+from monailabel_app.infers.segmentation import check_scale
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
 from trainers.data.cases import find_cases
@@ -79,11 +79,11 @@ class SegmentationTraining(TrainTask):
 
     def labelled(self, datastore: StudyDatastore) -> Labelled:
         """Finds what there is to learn from. Raises MedGANError `too_few_labels`."""
-        values = list(ModelSpec.load(self.registry.current(self.model).path).labels.values())
+        spec = ModelSpec.load(self.registry.current(self.model).path)
         found, known = Labelled([], {}, []), dicom.patients(self.server.data)
         for study in datastore.get_labeled_images():
             case = Case(study, datastore.image_path(study), datastore.label_path(study, FINAL))
-            reason = self._unusable(case, datastore.get_label_info(study, FINAL), values)
+            reason = self._unusable(case, datastore.get_label_info(study, FINAL), spec)
             if reason:
                 found.skipped.append(f"{study}: {reason}")
                 continue
@@ -166,12 +166,14 @@ class SegmentationTraining(TrainTask):
         reference = reference_cases(self.registry.shipped / self.model / serving.name)
         return train, {**chosen, **({"reference": reference} if reference else {})}, found.skipped
 
-    def _unusable(self, case: Case, info: dict[str, Any], values: Sequence[int]) -> str:
+    def _unusable(self, case: Case, info: dict[str, Any], spec: ModelSpec) -> str:
         """Why a labelled study cannot be learned from; empty if it can."""
         if info.get("model") not in (None, "", self.model):
             return f"its label belongs to {info['model']}"
         try:
-            read_label(case.label, values, check_file(case.image))
+            image = check_file(case.image)
+            check_scale(image, spec)
+            read_label(case.label, spec.labels.values(), image)
         except VolumeError as error:
             return str(error)
         return ""

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from monailabel_app.infers.base import ModelInfer, Outcome
 from monailabel_app.infers.result import Part
 from monailabel_app.options import Schema, points, roi, switch
-from trainers.data.volumes import Volume
+from trainers.data.volumes import Grid, Volume, VolumeError
 from trainers.monitor import Monitor
+from trainers.preprocess import Preprocess
+from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import Roi, Segmenter
 
 UNCERTAINTY_UNITS = "nats"
+FINEST = 0.02  # mm; smoothing a finer image down to the model's spacing takes minutes
+LEAST_SHARE = 1 / 8  # of the model's window that an image must fill
 
 
 class SegmentationInfer(ModelInfer):
@@ -31,13 +37,16 @@ class SegmentationInfer(ModelInfer):
                 "points": points(f"A point in or near each {part} to segment; needed when the image shows much more."),
                 "roi": roi(f"A box around the {part}, in place of points."),
                 "test_time_augmentation": switch(
-                    "Average mirrored predictions", "Steadier borders, at several times the computing time.", True
+                    "Average several views",
+                    "Better borders: mirrored and resized views, at several times the time.",
+                    True,
                 ),
             },
         }
 
     def run(self, loaded: Segmenter, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
         """Segments `image`."""
+        check_scale(image, self.spec)
         box = options.get("roi")
         result = loaded(
             image,
@@ -52,3 +61,18 @@ class SegmentationInfer(ModelInfer):
             Part("uncertainty", "volume", result.uncertainty, {"units": UNCERTAINTY_UNITS}),
         ]
         return Outcome(parts, list(result.warnings), dict(result.seconds))
+
+
+def check_scale(grid: Grid, spec: ModelSpec) -> None:
+    """Raises VolumeError `cannot_process` for an image that is far smaller than what the model looks at.
+
+    Mostly its header gives the size of a voxel in metres or micrometres.
+    """
+    settings = Preprocess(**spec.preprocess)
+    spacing = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    covered, window = spacing * grid.shape, np.multiply(settings.window, settings.spacing)
+    share = np.minimum(np.sort(covered), np.sort(window)).prod() / window.prod()
+    if spacing.min() < FINEST or share < LEAST_SHARE:
+        seen, needed = (" x ".join(f"{n:.3g}" for n in size) for size in (covered, window))
+        message = f"The image covers {seen} mm; the model looks at {needed} mm."
+        raise VolumeError("cannot_process", message, "Check the voxel size in its header: it must be in millimetres.")

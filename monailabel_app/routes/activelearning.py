@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 
 from monailabel_app.errors import MedGANError
+from monailabel_app.routes.params import check_json
 from monailabel_app.services import Served, pick
 
 router = APIRouter(prefix="/activelearning", tags=["studies"])
@@ -15,6 +16,7 @@ router = APIRouter(prefix="/activelearning", tags=["studies"])
 @router.post("/{strategy}")
 def next_sample(s: Served, strategy: str, params: Annotated[dict[str, Any] | None, Body()] = None) -> dict[str, Any]:
     """The next study; it is kept from other clients for some minutes."""
+    check_json(params, "body")
     choose = pick(s.app.strategies, strategy, "unknown_strategy", "strategy")
     with s.datastore.transaction():
         chosen = choose({**(params or {}), "strategy": strategy}, s.datastore)

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import json_object
+from monailabel_app.routes.params import client_info
 from monailabel_app.services import Served
 from monailabel_app.uploads import received, suffix_of
 from trainers.data.volumes import Limits, read_volume
@@ -36,7 +36,7 @@ def add_image(
     """Stores an image as a new study, after reading all of it."""
     suffix = suffix_of(file.filename)
     name = check_new("study id", image or Path(file.filename or "").name[: -len(suffix)])
-    info = json_object(params)
+    info = client_info(params, "params")
     with received(file, s.config.temporary) as path:
         read_volume(path, Limits(max_voxels=s.config.max_voxels))
         return {"image": s.datastore.add_image(name, str(path), info)}
@@ -75,5 +75,5 @@ def image_info(s: Served, image: str) -> dict[str, Any]:
 @router.put("/image/info")
 def update_image_info(s: Served, image: str, info: Annotated[str, Form()] = "{}") -> dict[str, Any]:
     """Adds to what is known of a study."""
-    s.datastore.update_image_info(image, json_object(info, "info"))
+    s.datastore.update_image_info(image, client_info(info))
     return {}

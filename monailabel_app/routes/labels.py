@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 
 from monailabel_app.datastore import FINAL
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import json_object
+from monailabel_app.routes.params import client_info
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from trainers.data.volumes import Volume, check_file, read_label, write_volume
@@ -29,7 +29,7 @@ def submit(
 ) -> dict[str, Any]:
     """Stores a label, after checking it against its image and, if it is named, against a model's label values."""
     check_new("label tag", tag or FINAL)
-    info = json_object(params)
+    info = client_info(params, "params")
     values = _known_values(s, info)
     grid = check_file(s.datastore.image_path(image))
     with received(label, s.config.temporary, "label") as path:
@@ -90,5 +90,5 @@ def label_info(s: Served, label: str, tag: str) -> dict[str, Any]:
 @router.put("/info")
 def update_label_info(s: Served, label: str, tag: str, info: Annotated[str, Form()] = "{}") -> dict[str, Any]:
     """Adds to what is known of a label."""
-    s.datastore.update_label_info(label, tag, json_object(info, "info"))
+    s.datastore.update_label_info(label, tag, client_info(info))
     return {}

@@ -1,11 +1,17 @@
-"""The JSON text that multipart requests carry."""
+"""The JSON that requests carry, checked so far that all of it can be stored and told again."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
+from monailabel_app.activelearning.strategies import RESERVED, SCORES
 from monailabel_app.errors import MedGANError
+from monailabel_app.names import is_text
+
+DEEPEST = 32
+SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES})
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:
@@ -16,4 +22,22 @@ def json_object(text: str, name: str = "params") -> dict[str, Any]:
         raise MedGANError("bad_params", f"The part {name!r} is not JSON: {str(error)[:120]}.") from error
     if not isinstance(value, dict):
         raise MedGANError("bad_params", f"The part {name!r} must be a JSON object.")
+    check_json(value, name)
     return value
+
+
+def client_info(text: str, name: str = "info") -> dict[str, Any]:
+    """What a client tells of a study or label, without what the server itself keeps there. Raises as `json_object`."""
+    return {key: value for key, value in json_object(text, name).items() if key not in SERVERS}
+
+
+def check_json(value: Any, name: str, depth: int = 0) -> None:
+    """Raises MedGANError `bad_params` for what only Python takes for JSON: NaN, infinity, halves of characters."""
+    if depth > DEEPEST:
+        raise MedGANError("bad_params", f"The part {name!r} is nested more than {DEEPEST} deep.")
+    if isinstance(value, dict | list):
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        for item in items:
+            check_json(item, name, depth + 1)
+    elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not is_text(value)):
+        raise MedGANError("bad_params", f"The part {name!r} has numbers or text that JSON does not know.")

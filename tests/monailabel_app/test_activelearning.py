@@ -46,6 +46,15 @@ def test_labelled_studies_are_not_given(store: StudyDatastore, kind: type[Reserv
     assert ask(kind(10), store) == "d"
 
 
+@pytest.mark.parametrize("kind", [First, Random, MostUncertain])
+def test_files_that_are_no_images_are_passed_over(store: StudyDatastore, kind: type[Reserving]) -> None:
+    for name in ("a", "b", "c"):
+        store.image_path(name).write_text("not an image")
+    assert ask(kind(10), store) == "d"
+    store.image_path("d").write_text("not an image")
+    assert ask(kind(10), store) is None
+
+
 def test_a_client_may_ask_again(store: StudyDatastore) -> None:
     strategy = First(10)
     assert [ask(strategy, store, "me") for _ in range(3)] == ["a", "a", "a"]

@@ -185,3 +185,51 @@ def test_two_writers_lose_nothing(folder: Path, store: StudyDatastore) -> None:
         assert worker.exitcode == 0
     keys = {key for study in STUDIES for key in store.get_image_info(study) if key[0] in "xyz"}
     assert len(keys) == 60
+
+
+@pytest.mark.parametrize("name", [b"\xff.nii.gz", b"new\nline.nii.gz", b"back\\slash.nii.gz", b"x:y.nii.gz"])
+def test_a_file_whose_name_cannot_be_an_id_is_left_out_and_harms_nothing(
+    store: StudyDatastore, folder: Path, name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.link(folder / "a.nii.gz", os.fsencode(folder) + b"/" + name)
+    assert store.list_images() == list(STUDIES)
+    json.dumps(store.json(), ensure_ascii=False).encode()
+    assert "rename it" in caplog.text
+    store.update_image_info("a", {"note": 1})
+    assert opened(folder).get_image_info("a")["note"] == 1
+    assert not list((folder / ".medgan" / "backups").glob("*.damaged"))
+
+
+@pytest.mark.parametrize("name", ["with space", "Ümläut ß", "a..b", "dots.v1.2", "-dash &?#%2f"])
+def test_unusual_names_are_studies(store: StudyDatastore, folder: Path, label: Path, name: str) -> None:
+    os.link(folder / "a.nii.gz", folder / f"{name}.nii.gz")
+    assert name in store.list_images()
+    assert store.save_label(name, str(label), "final", {}) == name
+    assert store.label_path(name, "final").parent == folder / "labels" / "final"
+
+
+def test_of_two_files_with_one_id_the_first_format_counts(
+    store: StudyDatastore, folder: Path, label: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_volume(folder / "d.nrrd", SMALL)
+    write_volume(folder / "d.nii.gz", SMALL)
+    assert store.image_path("d").suffix == ".gz"
+    assert "same id" in caplog.text
+    (folder / "datastore_v2.json").unlink()
+    assert opened(folder).image_path("d").suffix == ".gz"
+    assert code_of(store.add_image, "d", str(label), {}) == "conflict"
+
+
+def test_a_change_that_fails_leaves_no_trace(store: StudyDatastore, folder: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        store.update_image_info("a", {"bad": float("nan")})
+    assert "bad" not in store.get_image_info("a")
+    store.update_image_info("b", {"good": 1})
+    assert opened(folder).get_image_info("b")["good"] == 1
+
+
+def test_a_file_that_appears_during_a_change_is_seen(store: StudyDatastore, folder: Path) -> None:
+    with store.transaction():
+        os.link(folder / "a.nii.gz", folder / "late.nii.gz")
+        store.update_image_info("a", {"note": 1})
+    assert "late" in store.list_images()
