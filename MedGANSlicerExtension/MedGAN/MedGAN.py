@@ -137,6 +137,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         for name in SECTIONS:
             getattr(self.ui, name).connect("contentsCollapsed(bool)", self._redraw)
+        if self._isEntered():  # reloaded while it is open
+            self.panel(CorrectPanel).enter()
         self.initializeParameterNode()
         self._startTimers()
 
@@ -171,6 +173,11 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called each time another module is opened."""
         self.panel(CorrectPanel).leave()
 
+    def _isEntered(self):
+        return getattr(
+            self.parent, "isEntered", False
+        )  # a widget of its own, outside the module panel, has no such thing
+
     def panel(self, kind):
         """Returns the panel of a class."""
         return next(p for p in self.panels if isinstance(p, kind))
@@ -183,7 +190,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller, event):
         """A new scene is open."""
-        if self.parent.isEntered:
+        if self._isEntered():
             self.panel(CorrectPanel).enter()
             self.initializeParameterNode()
 

@@ -31,6 +31,7 @@ NEWER = {"removeRow", "takeRow", "devicePixelRatioF", "checkStateChanged", "hori
 """Members that Qt got after 5.4 and that are no slots: Slicer's PythonQt does not wrap them."""
 _HIDDEN = NEWER | {"tr", "staticMetaObject", "sender", "receivers", "emit"}
 _classes: dict[type, type] = {}
+_signatures: dict[tuple[type, str], dict[str, str]] = {}
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any]]] = {}
 
 
@@ -290,6 +291,13 @@ def signal_signatures(qt_object: Any) -> dict[str, str]:
     """
     if not isinstance(qt_object, QtCore.QObject):
         return {}
+    key = (type(qt_object), qt_object.metaObject().className())
+    if key not in _signatures:
+        _signatures[key] = _read_signatures(qt_object)
+    return _signatures[key]
+
+
+def _read_signatures(qt_object: QtCore.QObject) -> dict[str, str]:
     meta = qt_object.metaObject()
     methods = [meta.method(i) for i in range(meta.methodCount())]
     signals = [m for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal]

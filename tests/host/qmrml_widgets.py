@@ -240,6 +240,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._flags: dict[str, bool] = {}
         self._history: list[Any] = []
         self._observing = False
+        self._shortcuts = False
         self._observed: tuple[Any, int] | None = None
         self._table = QtWidgets.QTableWidget(0, 2, self)
         self._build()
@@ -310,6 +311,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def removeViewObservations(self) -> None:
         """Effects hear no more clicks; call on leaving the module."""
         self._observing = False
+
+    def installKeyboardShortcuts(self) -> None:
+        """The main window hears the editor's keys; call on entering the module."""
+        self._shortcuts = True
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        """The keys are free again; call on leaving the module."""
+        self._shortcuts = False
 
     def setActiveEffectByName(self, name: str) -> None:
         """Chooses an effect; an empty name chooses none."""

@@ -34,7 +34,7 @@ def client(server: FakeServer, tmp_path: Path) -> MedGANClient:
 @pytest.fixture
 def hasty(server: FakeServer) -> MedGANClient:
     """A client of it that soon gives up waiting for an ordinary answer."""
-    return MedGANClient(server.url, timeout=0.6, infer_timeout=10)
+    return MedGANClient(server.url, timeout=0.3, infer_timeout=10)
 
 
 @pytest.fixture

@@ -134,10 +134,14 @@ def test_answer_without_an_image(server: FakeServer, client: MedGANClient, tmp_p
         client.infer("m", tmp_path, image_id="1")
 
 
-def test_job_and_its_progress(server: FakeServer, client: MedGANClient, tmp_path: Path) -> None:
+def test_job_and_its_progress(
+    server: FakeServer, client: MedGANClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("MedGANLib.running.POLL_SECONDS", 0.02)
+
     def slow(exchange: Exchange) -> None:
         exchange.read_body()
-        exchange.server.over.wait(1.2)
+        exchange.server.over.wait(0.4)
         exchange.answer(200, multipart({}, b"label"), MULTIPART)
 
     server.on("POST", "/infer/m", slow)

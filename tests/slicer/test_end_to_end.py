@@ -150,6 +150,8 @@ def test_cancel_a_run_on_the_server(workflow: Workflow, scene: Scene, server: Se
     with pytest.raises(errors.Cancelled):
         workflow.wait(job, 5)
     assert time.monotonic() - begun < 1
+    points.RemoveAllControlPoints()
+    points.AddControlPointWorld(*LEFT)
     quick = {"test_time_augmentation": False}
     again = workflow.wait(workflow.run_model(MODEL, head, quick, points=points), 120)
     assert again.segment_ids, "the server is ready for the next run"

@@ -252,10 +252,12 @@ def test_slow_but_steady_results_arrive(server: FakeServer, hasty: MedGANClient,
         exchange.start(200, len(content), MULTIPART)
         for index in range(0, len(content), 16):
             exchange.wfile.write(content[index : index + 16])
-            time.sleep(0.15)
+            time.sleep(0.06)
 
     server.on("POST", "/infer/m", slowly)
+    begun = time.monotonic()
     assert hasty.infer("m", tmp_path, image_id="1").parts[0].path.read_bytes() == b"label" * 4
+    assert time.monotonic() - begun > 0.6, "longer than an ordinary call may last"
 
 
 def test_disconnect_before_the_answer(server: FakeServer, client: MedGANClient) -> None:

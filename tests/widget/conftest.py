@@ -27,7 +27,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def module(host: Host) -> Iterator[LoadedModule]:
     """The MedGAN module, opened."""
     loaded = host.load_module()
-    loaded.widget._pollTimer.interval = 150  # an impatient user: training is asked about more often than in earnest
+    loaded.widget._pollTimer.interval = 20  # the test server moves with every question, and tests have no time
+    loaded.widget._pumpTimer.interval = 10
     loaded.enter()
     yield loaded
     loaded.unload()

@@ -100,6 +100,7 @@ def test_a_silent_server_is_given_up_after_the_time_out_that_was_set(user: User)
     assert "did not answer in time" in user.says
     assert "give it more time" in user.says
     assert user.ui.connectButton.enabled
+    assert user.ui.accessButton.checked, "where the time-out is"
     assert preferences.timeout() == 1, "it is remembered"
     assert user.longest_gap < 0.25, "the interface stood still"
 
@@ -123,6 +124,9 @@ def test_token(user: User, server: Any) -> None:
     assert user.state.report.code == "token_required"
     assert user.ui.accessFrame.isVisibleTo(user.ui.serverSection), "the field for the token opens by itself"
     user.picture("failure-token_required")
+    user.ui.accessButton.checked = False
+    user.module.widget._redraw()
+    assert not user.ui.accessButton.checked, "what the user closes stays closed"
     user.connect(server.url, token="open-sesame")
     assert user.state.connected
 

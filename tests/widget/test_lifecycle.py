@@ -117,6 +117,7 @@ def test_reloading_the_module_while_it_is_open(user: User, server: Any, host: Ho
     assert fresh.ui.runButton.enabled, fresh.ui.runButton.toolTip
     fresh.run()
     assert fresh.module.widget.shared.segmentation is not None
+    assert fresh.panel("CorrectPanel").editor._qt._observing
 
 
 def test_leaving_the_module_silences_the_editor(user: User, server: Any) -> None:
@@ -126,6 +127,22 @@ def test_leaving_the_module_silences_the_editor(user: User, server: Any) -> None
     editor = user.panel("CorrectPanel").editor
     user.module.exit()
     assert not editor._qt._observing
+    assert not editor._qt._shortcuts
+    user.module.enter()
+    assert editor._qt._observing
+    assert editor._qt._shortcuts
+
+
+def test_a_result_that_comes_while_another_module_is_open_takes_no_clicks(user: User, server: Any) -> None:
+    user.connect(server.url)
+    user.take_next()
+    user.press("runButton")
+    user.module.exit()
+    user.idle()
+    editor = user.panel("CorrectPanel").editor
+    assert editor.segmentationNode() is user.module.widget.shared.segmentation
+    assert not editor._qt._observing
+    assert not editor._qt._shortcuts
     user.module.enter()
     assert editor._qt._observing
 

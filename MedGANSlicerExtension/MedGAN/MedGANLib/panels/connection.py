@@ -6,12 +6,15 @@ from typing import Optional
 
 import qt
 
+from ..records import ConnectionReport
 from ..state import counted
 from ..workflow import State
 from . import preferences
 from .look import allow, dots, put_text, safe
 from .shared import Shared
 
+IN_SETTINGS = ("token_required", "tls_failed", "timed_out")
+"""Codes of failures that a change of the connection settings may help."""
 FORGET_TIP = "Takes back what you agreed to: before the next upload to any server you are asked again"
 
 
@@ -22,6 +25,7 @@ class ConnectionPanel:
         self._shared = shared
         self._ui = ui = shared.ui
         self._remembered = ""
+        self._reported: Optional[ConnectionReport] = None
         ui.addressBox.insertPolicy = qt.QComboBox.NoInsert
         for address in preferences.addresses():
             ui.addressBox.addItem(address)
@@ -53,12 +57,16 @@ class ConnectionPanel:
         )
         allow(self._ui.forgetButton, preferences.has_consents(), FORGET_TIP, "No agreement is remembered.")
         put_text(self._ui.serverLabel, self._server_text(state))
-        report = state.report
-        if report is not None and report.code == "token_required" and not self._ui.accessButton.checked:
-            self._ui.accessButton.checked = True
+        self._open_settings(state.report)
         if state.connected and state.address != self._remembered:
             self._remembered = state.address
             preferences.remember_address(state.address)
+
+    def _open_settings(self, report: Optional[ConnectionReport]) -> None:
+        """Opens the settings, once for each report, when it asks for a change of them."""
+        if report is not self._reported and report is not None and report.code in IN_SETTINGS:
+            self._ui.accessButton.checked = True
+        self._reported = report
 
     @staticmethod
     def _server_text(state: State) -> str:

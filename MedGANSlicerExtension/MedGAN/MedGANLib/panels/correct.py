@@ -22,6 +22,7 @@ class CorrectPanel:
         self._shared = shared
         self._ui = shared.ui
         self.editor: Any = None
+        self._listening = False
         self._ui.submitButton.connect("clicked()", self._submit)
 
     def show(self, state: State) -> None:
@@ -66,7 +67,8 @@ class CorrectPanel:
         editor.sourceVolumeNodeSelectorVisible = False
         editor.switchToSegmentationsButtonVisible = False
         self._ui.editorFrame.layout().addWidget(editor)
-        editor.setupViewObservations()
+        if self._listening:
+            _listen(editor)
         return editor
 
     @staticmethod
@@ -87,12 +89,16 @@ class CorrectPanel:
         """The module is shown, perhaps with a new scene: the editor takes a node of it, and its effects listen."""
         if self.editor is not None:
             self.editor.setMRMLSegmentEditorNode(self._editor_node())
-            self.editor.setupViewObservations()
+            if not self._listening:
+                _listen(self.editor)
+        self._listening = True
 
     def leave(self) -> None:
-        """The module is hidden: effects stop listening."""
+        """The module is hidden: effects stop listening, so that they do not take clicks and keys from other modules."""
+        self._listening = False
         if self.editor is not None:
             self.editor.setActiveEffectByName("")
+            self.editor.uninstallKeyboardShortcuts()
             self.editor.removeViewObservations()
 
     def forget_scene(self) -> None:
@@ -104,6 +110,12 @@ class CorrectPanel:
         model = self._shared.model
         if model is not None:
             self._shared.workflow.submit(model.name, self._shared.segmentation, self._shared.volume)
+
+
+def _listen(editor: Any) -> None:
+    """Lets the editor's effects hear clicks in the views, and its shortcuts (Ctrl+Z, effects by number) keys."""
+    editor.setupViewObservations()
+    editor.installKeyboardShortcuts()
 
 
 def labels_text(model: ModelInfo) -> str:

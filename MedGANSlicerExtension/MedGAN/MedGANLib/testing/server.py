@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import threading
 import uuid
 import zipfile
@@ -19,6 +20,17 @@ from .images import read_nrrd, write_nifti_gz, write_nrrd
 from .world import MODEL, Refusal, World
 
 LABELS = {"anterior": 1, "posterior": 2}
+
+
+class _Listener(ThreadingHTTPServer):
+    """Listens; a client that hangs up, as one does who cancels, is nothing to report."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Reports what is a mistake of the test server itself."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class TestServer:
@@ -39,8 +51,7 @@ class TestServer:
     def __init__(self, world: Optional[World] = None) -> None:
         self.world = world or World()
         handler: Type[Handler] = type("BoundHandler", (Handler,), {"world": self.world})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
+        self._http = _Listener(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
