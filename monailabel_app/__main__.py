@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from rich.table import Table
 from monailabel_app.config import LOOPBACK, SHIPPED_MODELS, TOKEN_VARIABLE, ServerConfig, default_data
 from monailabel_app.errors import MedGANError
 from monailabel_app.registry import Registry
+from trainers.data.cases import find_cases
 from trainers.spec import ModelNotAvailable
 
 cli = typer.Typer(help="MedGAN's server for 3D Slicer and MONAI Label clients.", no_args_is_help=True)
@@ -45,8 +48,10 @@ def serve(
     patient_pattern: Annotated[str, typer.Option(help="Regular expression: the patient's part of a study's id.")] = "",
     dice_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Mean Dice that a new version may lose.")] = 0.0,
     models: Models = SHIPPED_MODELS,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate, to serve https.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, to serve https.")
+    ] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its key.")] = None,
 ) -> None:
     """Serves the models to 3D Slicer and other clients until Ctrl+C."""
     from monailabel_app.start import run
@@ -56,18 +61,19 @@ def serve(
         data=(data or default_data(studies)).expanduser().resolve(),
         host=host,
         port=port or _free_port(host),
-        token=token,
-        validation=_folder(validation, "validation") if validation else None,
-        replay=_folder(replay, "replay") if replay else None,
+        token=token.strip(),
+        validation=_pairs(validation, "validation") if validation else None,
+        replay=_pairs(replay, "replay") if replay else None,
         threads=threads,
         concurrency=concurrency,
         max_upload_mb=max_upload_mb,
         cors=tuple(cors or ()),
-        patient_pattern=patient_pattern,
+        patient_pattern=_pattern(patient_pattern),
         dice_tolerance=dice_tolerance,
         models=_folder(models, "models"),
     )
     _check_address(config)
+    _check_writable(config)
     run(config, ssl_certfile, ssl_keyfile)
 
 
@@ -152,6 +158,34 @@ def _folder(path: Path, name: str) -> Path:
     if not path.is_dir():
         raise _failure(f"The {name} folder {path} does not exist. Make it, or give another with --{name}.")
     return path.expanduser().resolve()
+
+
+def _pairs(path: Path, name: str) -> Path:
+    """A folder with `images/` and `labels/`; better refused now than by the first training."""
+    try:
+        find_cases(_folder(path, name))
+    except FileNotFoundError as error:
+        raise _failure(f"--{name}: {error}") from error
+    return path.expanduser().resolve()
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise _failure(f"--patient-pattern {text!r} is not a regular expression: {error}.") from error
+    return text
+
+
+def _check_writable(config: ServerConfig) -> None:
+    for folder in (config.studies, config.data):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            hint = "Labels are kept in the studies folder, all else in the data folder (--data)."
+            raise _failure(f"The server cannot write to {folder}: {error.strerror}. {hint}") from error
 
 
 def _check_address(config: ServerConfig) -> None:

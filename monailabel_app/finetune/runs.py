@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
@@ -104,6 +105,11 @@ def close_run(runs: Path, name: str, state: str, error: str | None = None) -> No
     progress = read_run(runs, name)
     if progress and progress["state"] not in ENDED:
         atomic_write_json(runs / name / PROGRESS, {**progress, "state": state, "error": error, "eta_seconds": 0.0})
+
+
+def discard_run(runs: Path, name: str) -> None:
+    """Removes a run that never began, so that it is not taken for the last one."""
+    shutil.rmtree(runs / name, ignore_errors=True)
 
 
 def close_abandoned(runs: Path) -> None:

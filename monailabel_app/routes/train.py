@@ -12,6 +12,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.runs import (
     ENDED,
     close_run,
+    discard_run,
     last_run,
     new_run,
     read_run,
@@ -50,7 +51,7 @@ def start(s: Served, model: str, params: Params = None) -> dict[str, Any]:
     try:
         task = tasks.start(s, METHOD, {"model": model, "run": run, "server": os.getpid(), **options})
     except MedGANError:
-        close_run(s.config.runs, run, "failed", "Another run was started at the same moment.")
+        discard_run(s.config.runs, run)
         raise
     return {**task, "medgan": read_run(s.config.runs, run)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,11 @@ def test_training_ends_with_its_server_killed_or_stopped_and_the_next_start_says
     studies = make_studies(tmp_path / "studies", len(STUDIES))
     with serving(studies, models, tmp_path / "first.txt") as server, server.client() as http:
         submit(http, server, tmp_path)
-        http.post(f"/train/{MODEL}", json={"max_epochs": 1000})
+        with ThreadPoolExecutor(3) as pool:
+            starts = [pool.submit(http.post, f"/train/{MODEL}", json={"max_epochs": 1000}) for _ in range(3)]
+        assert sorted(start.result().status_code for start in starts) == [200, 409, 409]
         wait_for(http, {"training"})
+        assert len(list((server.data / "runs").iterdir())) == 1
         child = training_process(server.process.pid)
         server.process.kill()
         child.wait(10)

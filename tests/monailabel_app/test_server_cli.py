@@ -30,6 +30,32 @@ def test_missing_studies(tmp_path: Path) -> None:
     assert "studies folder" in text and "does not exist" in text
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--validation", "empty", "There is no folder"),
+        ("--replay", "nothing", "does not exist"),
+        ("--patient-pattern", "(", "not a regular expression"),
+        ("--ssl-certfile", "nothing.pem", "does not exist"),
+        ("--data", "file/below", "cannot write"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_start(tmp_path: Path, option: str, value: str, reason: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    given = value if option == "--patient-pattern" else tmp_path / value
+    code, text = run("serve", "--studies", tmp_path / "empty", "--port", 0, option, given)
+    assert code == 2
+    assert option.strip("-") in text and reason in text
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, which nobody can write to")
+def test_studies_that_cannot_be_written_to() -> None:
+    code, text = run("serve", "--studies", "/proc/self", "--port", 0)
+    assert code == 2
+    assert "cannot write to /proc" in text
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])
 def test_network_address_needs_a_token(tmp_path: Path, host: str) -> None:
     code, text = run("serve", "--studies", tmp_path, "--host", host)
