@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,18 @@ from tests.host.user import User
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    """The stand-in application with an empty scene; fails the test when an error was swallowed inside a slot."""
+def host(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Host]:
+    """The stand-in application with an empty scene; fails the test when an error was swallowed.
+
+    PythonQt swallows those inside slots; the module's own signal and job queue log those of their listeners.
+    """
     installed = install(tmp_path)
     yield installed
     errors = list(installed.slot_errors)
+    records = [r for when in ("setup", "call") for r in caplog.get_records(when)]
+    errors += [
+        f"{r.message} {r.exc_info}" for r in records if r.name.startswith("MedGAN") and r.levelno >= logging.ERROR
+    ]
     installed.close()
     assert not errors, "\n".join(errors)
 

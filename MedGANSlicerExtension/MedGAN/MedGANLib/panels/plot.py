@@ -24,6 +24,9 @@ class TrainingPlot:
     def __init__(self, label: Any) -> None:
         self._label = label
         self._drawn: Tuple[Any, ...] = ()
+        label.scaledContents = True
+        label.setFixedHeight(HEIGHT)
+        label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # a wide picture must not keep the panel wide
         label.setVisible(False)
 
     def draw(self, status: TrainingStatus) -> None:
@@ -37,10 +40,10 @@ class TrainingPlot:
 
     def _paint(self, status: TrainingStatus, width: int) -> Any:
         pixmap = qt.QPixmap(width * SHARPNESS, HEIGHT * SHARPNESS)
-        pixmap.setDevicePixelRatio(SHARPNESS)
         pixmap.fill(qt.QColor(0, 0, 0, 0))
         painter = qt.QPainter(pixmap)
         painter.setRenderHint(qt.QPainter.Antialiasing)
+        painter.scale(SHARPNESS, SHARPNESS)
         ink = self._label.palette.color(qt.QPalette.WindowText)
         half = (width - GAP) // 2
         Chart(painter, 0, half, ink).draw("Loss", status.loss, status.epochs, LOSS_COLOR)
