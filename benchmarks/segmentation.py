@@ -13,17 +13,17 @@ from trainers.zoo import find_model
 
 
 def measure(data: Path, model: str = "hippocampus_segmentation") -> list[dict[str, Any]]:
-    """One row with and one without mirrored averaging: Dice, HD95 (mm), median seconds a case."""
+    """One row with and one without averaged views: Dice, HD95 (mm), median seconds a case."""
     folder = find_model(model)
     ids = part_ids(ModelSpec.load(folder), "test")
     cases = [c for c in find_cases(data) if ids is None or c.id in ids]
     rows = []
-    for mirror in (True, False):
-        report = evaluate(folder, cases, test_time_augmentation=mirror)
+    for average in (True, False):
+        report = evaluate(folder, cases, test_time_augmentation=average)
         dice = {f"Dice {name}": value for name, value in report.dice.items()}
         rows.append(
             {
-                "mirrored averaging": "yes" if mirror else "no", "patients": len(cases), **dice,
+                "averaged views": "yes" if average else "no", "patients": len(cases), **dice,
                 "Dice mean": report.dice_mean, "HD95 mm": report.hd95_mean, "seconds": report.seconds,
             }
         )  # fmt: skip

@@ -62,7 +62,7 @@ def evaluate_segmentation(
     data: Data,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     part: Annotated[str, typer.Option(help="all, or the model's own test or validation patients.")] = "all",
-    test_time_augmentation: Annotated[bool, typer.Option(help="Average with the mirrored image's result.")] = True,
+    test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
 ) -> None:
     """Dice and HD95 of each label and case, and seconds a case."""

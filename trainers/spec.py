@@ -36,6 +36,7 @@ class ModelSpec:
         labels: label name to value. colors: label name to RGB in 0-1.
         organs: how many of the organ a patient has, for models that look for one.
         inputs: `[{"name", "modality"}]`, in channel order.
+        views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.
         metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
         training: what it was trained with, for the card and for fine-tuning.
     """
@@ -50,6 +51,7 @@ class ModelSpec:
     colors: dict[str, list[float]] = field(default_factory=dict)
     inputs: list[dict[str, str]] = field(default_factory=list)
     organs: int = 1
+    views: list[float] = field(default_factory=lambda: [1.0])
     version: str = "v0001"
     data: str = ""
     licence: str = ""

@@ -25,6 +25,7 @@ SPEC = ModelSpec(
     colors={"anterior": [0.95, 0.70, 0.20], "posterior": [0.25, 0.65, 0.95]},
     inputs=[{"name": "image", "modality": "MR T1"}],
     organs=2,
+    views=[0.9, 1.0, 1.1],
     data="Medical Segmentation Decathlon, Task04 Hippocampus (Simpson et al. 2019; Antonelli et al. 2022)",
     licence="CC BY-SA 4.0",
     body_part="hippocampus",

@@ -106,12 +106,12 @@ def reference_cases(model_dir: Path | str) -> list[Case]:
     return find_cases(folder) if folder.is_dir() else []
 
 
-def _measure(segmenter: Segmenter, case: Case, mirror: bool) -> dict[str, Any]:
+def _measure(segmenter: Segmenter, case: Case, average: bool) -> dict[str, Any]:
     image, truth = load_case(case, segmenter.spec)
     large = not is_small(CanonicalGrid(image, segmenter.settings.spacing), segmenter.settings)
     started = time.perf_counter()
     points = organ_points(truth) if large else ()
-    found = segmenter(image, points=points, test_time_augmentation=mirror)
+    found = segmenter(image, points=points, test_time_augmentation=average)
     seconds = time.perf_counter() - started
     metrics = label_metrics(found.label.array, truth.array, segmenter.spec.labels, image.spacing)
     return {"id": case.id, **metrics, "seconds": seconds, "prompted": large}

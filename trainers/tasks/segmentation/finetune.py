@@ -86,15 +86,21 @@ def finetune(
 
 
 class _Epochs(Monitor):
-    """Tells steps as epochs."""
+    """Tells steps as epochs, and the mean loss of the epoch so far."""
 
     def __init__(self, monitor: Monitor, steps: int, epochs: int) -> None:
         self.monitor, self.steps, self.epochs = monitor, steps, epochs
+        self._losses: list[float] = []
 
     def report(self, **state: Any) -> None:
         epoch = math.ceil(state["step"] / self.steps)
         if "metrics" in state:
             state["metric"] = state.pop("metrics")["dice_mean"]
+        if "loss" in state:
+            if state["step"] % self.steps == 1:
+                self._losses.clear()
+            self._losses.append(state["loss"])
+            state["loss"] = sum(self._losses) / len(self._losses)
         self.monitor.report(epoch=epoch, epochs=self.epochs, **state)
 
     def check(self) -> None:
@@ -124,6 +130,7 @@ def _fit_config(config: FinetuneConfig, steps_an_epoch: int) -> FitConfig:
     return FitConfig(
         steps=config.epochs * steps_an_epoch, batch_size=config.batch_size, learning_rate=config.learning_rate,
         ema=1 - 1 / max(2.0, 0.1 * config.epochs * steps_an_epoch), validate_every=steps_an_epoch,
+        warmup=0.2,
         threads=config.threads, device=config.device,
     )  # fmt: skip
 

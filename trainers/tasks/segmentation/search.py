@@ -57,12 +57,12 @@ class Search:
         settings: Preprocess,
         organs: int,
         probabilities: Callable[[Floats, bool], Floats],
-        mirror: bool,
+        average: bool,
         monitor: Monitor,
     ) -> None:
-        """`organs` is how many a patient has; `probabilities` runs the network on a window, mirrored too if asked."""
+        """`organs` is how many a patient has; `probabilities` runs the network on a window, averaged over views if asked."""
         self.volume, self.settings, self.organs = volume, settings, organs
-        self.probabilities, self.mirror, self.monitor = probabilities, mirror, monitor
+        self.probabilities, self.average, self.monitor = probabilities, average, monitor
         self.grid = CanonicalGrid(volume, settings.spacing)
         self.finds: list[Find] = []
         self.warnings: list[str] = []
@@ -70,7 +70,7 @@ class Search:
 
     def take(self, window: Window) -> None:
         """Segments one window as it is."""
-        self.finds.append(self._look(window, self.mirror))
+        self.finds.append(self._look(window, self.average))
         if self.finds[0].middle() is None:
             self.warnings.append("Nothing was found in the image.")
 
@@ -78,25 +78,25 @@ class Search:
         """Segments the organ near the middle of each window."""
         for number, window in enumerate(windows):
             self.monitor.report(progress=number / len(windows))
-            find = self._settle(self._look(window, mirror=False))
+            find = self._settle(self._look(window, average=False))
             if self._too_small(find):
                 self.warnings.append(f"Nothing was found near point {number + 1}. Place it nearer to the organ.")
             elif not self._known(find):
-                self.finds.append(self._look(find.window, self.mirror))
+                self.finds.append(self._look(find.window, self.average))
 
     def in_region(self, windows: Sequence[Window]) -> None:
         """Segments the organs in windows that cover a region: the surest ones, as many as a patient has."""
         candidates = []
         for number, window in enumerate(windows):
             self.monitor.report(progress=0.8 * number / len(windows))
-            find = self._settle(self._look(window, mirror=False))
+            find = self._settle(self._look(window, average=False))
             if not self._too_small(find):
                 candidates.append(find)
         best = max((c.sureness for c in candidates), default=0.0)
         for find in sorted(candidates, key=lambda c: c.sureness, reverse=True):
             sure = find.sureness > best - SURENESS_GAP
             if sure and len(self.finds) < self.organs and not self._known(find):
-                self.finds.append(self._look(find.window, self.mirror))
+                self.finds.append(self._look(find.window, self.average))
         if not self.finds:
             self.warnings.append("Nothing was found in the region of interest.")
 
@@ -114,14 +114,14 @@ class Search:
         self.monitor.report(progress=1.0)
         return native
 
-    def _look(self, window: Window, mirror: bool) -> Find:
+    def _look(self, window: Window, average: bool) -> Find:
         """Runs the network on a window and keeps the largest piece that it shows."""
         self.monitor.check()
         started = time.perf_counter()
         image = self.grid.extract(self.volume.array, window)
         image = normalise(image, self.grid.inside(window), self.settings.clip)
         prepared = time.perf_counter()
-        maps = largest_piece(self.probabilities(image, mirror))
+        maps = largest_piece(self.probabilities(image, average))
         self.seconds["pre"] += prepared - started
         self.seconds["infer"] += time.perf_counter() - prepared
         return Find(window, maps)
@@ -136,7 +136,7 @@ class Search:
             moved = np.abs(np.subtract(better.start, find.window.start)) * self.settings.spacing
             if moved.max() < RECENTRE_MM:
                 break
-            find = self._look(better, mirror=False)
+            find = self._look(better, average=False)
         return find
 
     def _too_small(self, find: Find) -> bool:
