@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 import slicer
 import slicer.util
 
@@ -151,6 +153,26 @@ def test_options_are_kept_with_the_scene(user: User, server: Any) -> None:
     user.module.widget.logic.workflow.disconnect()
     user.connect(server.url)
     assert panel.form.values()["tiles"] == 7
+
+
+@pytest.mark.parametrize(
+    "text", ["not json", "[1]", '{"hippocampus_segmentation": 3}', '{"hippocampus_segmentation": {"tiles": "many"}}']
+)
+def test_strange_options_of_a_scene_do_no_harm(user: User, server: Any, text: str) -> None:
+    user.module.widget.shared.parameters.options = text
+    _start_with_study(user, server)
+    assert user.panel("RunPanel").form.values()["tiles"] == 2, "the server's default"
+    user.run()
+    assert _segments(user)
+
+
+def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> None:
+    from MedGANLib.panels.run import model_text
+
+    user.connect(server.url)
+    (model,) = user.state.models
+    assert "not measured" in model_text(dataclasses.replace(model, metrics={}))
+    assert "not measured" not in model_text(model)
 
 
 def test_cancel_ends_the_run_here_and_there(user: User, server: Any) -> None:

@@ -161,10 +161,20 @@ FIELDS: Dict[str, Callable[[str, Schema, Any], Any]] = {
 
 
 def make_field(name: str, schema: Schema, saved: Any) -> Optional[Any]:
-    """Returns the row of an option, or None for a kind unknown here (the server then uses its default)."""
+    """Returns the row of an option, or None for a kind unknown here (the server then uses its default).
+
+    A saved value of another kind, from a scene of an older server, is not used.
+    """
+    kind = _kind(schema)
+    if kind is None:
+        return None
+    try:
+        return kind(name, schema, saved)
+    except (TypeError, ValueError):
+        return kind(name, schema, None)
+
+
+def _kind(schema: Schema) -> Optional[Callable[[str, Schema, Any], Any]]:
     if schema.get("x-widget") in PLACES:
-        return PlaceField(name, schema, None)
-    if "enum" in schema:
-        return ChoiceField(name, schema, saved)
-    kind = FIELDS.get(str(schema.get("type")))
-    return kind(name, schema, saved) if kind else None
+        return PlaceField
+    return ChoiceField if "enum" in schema else FIELDS.get(str(schema.get("type")))

@@ -98,15 +98,23 @@ class RunPanel:
         )
 
     def _saved(self, model: str) -> Mapping[str, Any]:
-        text = self._shared.parameters.options if self._shared.parameters else ""
-        return json.loads(text).get(model, {}) if text else {}
+        saved = saved_options(self._shared.parameters.options if self._shared.parameters else "").get(model)
+        return saved if isinstance(saved, dict) else {}
 
     def _save(self, model: str, values: Mapping[str, Any]) -> None:
         parameters = self._shared.parameters
         if parameters is None:
             return
-        saved: Dict[str, Any] = json.loads(parameters.options) if parameters.options else {}
-        parameters.options = json.dumps({**saved, model: dict(values)})
+        parameters.options = json.dumps({**saved_options(parameters.options), model: dict(values)})
+
+
+def saved_options(text: str) -> Dict[str, Any]:
+    """Returns the options that a scene keeps, by model; none when the scene was written by something else."""
+    try:
+        saved = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return saved if isinstance(saved, dict) else {}
 
 
 def model_text(model: ModelInfo) -> str:
