@@ -19,6 +19,7 @@ from MedGANLib.workflow import Workflow
 
 from monailabel_app.config import SHIPPED_MODELS
 from tests.monailabel_app.server_world import Server, serving
+from trainers.data.volumes import write_volume
 
 from .real_studies import LEFT, RIGHT, crop, mirrored, whole_head, write_studies
 from .scenes import edit_segment, names
@@ -158,7 +159,7 @@ def test_cancel_a_run_on_the_server(workflow: Workflow, scene: Scene, server: Se
 
 
 def test_a_local_volume_becomes_a_study(workflow: Workflow, scene: Scene, server: Server, tmp_path: Path) -> None:
-    nib.save(mirrored(crop(9)), tmp_path / "Smith^John.nii.gz")
+    write_volume(tmp_path / "Smith^John.nii.gz", mirrored(crop(9)))
     volume = load_volume(tmp_path / "Smith^John.nii.gz", "Smith^John", scene)
     workflow.wait(workflow.use_volume(volume), 10)
     outcome = workflow.wait(workflow.run_model(MODEL), 120)
