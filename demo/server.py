@@ -24,21 +24,41 @@ class ServerDidNotStart(RuntimeError):
 
 @contextmanager
 def running_server(studies: Path, log: Path, *more: str) -> Iterator[str]:
+    """As `server_process`, for those who only need the address."""
+    with server_process(studies, log, *more) as (url, _):
+        yield url
+
+
+@contextmanager
+def server_process(
+    studies: Path, log: Path, *more: str, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Starts `python -m monailabel_app serve` on a free port, yields its address, and stops all that it started.
 
     Args:
         studies: the server's studies.
         log: file for its output.
         more: further options of `serve`.
+        environment: variables beside those of this process.
+
+    Yields:
+        The address and the process.
     """
     port = _free_port()
     command = [sys.executable, "-m", "monailabel_app", "serve", "--studies", str(studies), "--port", str(port), *more]
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)
-            yield url
+            yield url, process
         finally:
             _stop(process)
 

@@ -4,46 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import torch
-from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 
+from demo import mni
+from demo.server import server_process
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume, write_volume
 from trainers.networks import build
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
 from trainers.tasks.segmentation import FinetuneConfig, finetune
 
-ROOT = Path(__file__).parents[2]
 MODEL = "tissue_segmentation"
 LABELS = {"light": 1, "bright": 2}
-CROP = (36, 52, 36)  # voxels of 1 mm
-CENTRES = ((-26, -22, -14), (26, -22, -14))  # left and right hippocampus, MNI mm
-START_SECONDS = 90
 
 
 def crop(number: int) -> Volume:
     """The surroundings of one hippocampus of MNI152: side, place, contrast and noise vary with `number`."""
-    template = load_mni152_template(resolution=1)
     random = np.random.default_rng(number)
-    centre = np.add(CENTRES[number % 2], random.integers(-6, 7, 3))
-    start = np.round(np.linalg.inv(template.affine) @ [*centre, 1])[:3].astype(int) - np.array(CROP) // 2
-    box = tuple(slice(s, s + n) for s, n in zip(start, CROP, strict=True))
-    affine = template.affine.copy()
-    affine[:3, 3] = template.affine[:3, :3] @ start + template.affine[:3, 3]
-    array = np.asarray(template.dataobj, np.float32)[box] * random.uniform(0.5, 2) * 500
-    array += random.normal(0, 0.02 * array.std(), array.shape)
-    return Volume(array.astype(np.float32), affine)
+    side = list(mni.HIPPOCAMPUS.values())[number % 2]
+    part = mni.crop(mni.head(), tuple(np.add(side, random.integers(-6, 7, 3))))
+    array = part.array * random.uniform(0.5, 2) * 500
+    return part.like((array + random.normal(0, 0.02 * array.std(), array.shape)).astype(np.float32))
 
 
 def truth(image: Volume) -> Volume:
@@ -77,7 +65,7 @@ def make_models(folder: Path) -> Path:
         name=MODEL, task="segmentation", title="Tissue", description="Light and bright tissue.", labels=LABELS,
         network={"name": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [8, 16],
                  "strides": [2], "norm": "INSTANCE"},
-        preprocess={"spacing": [1.0, 1.0, 1.0], "window": list(CROP), "clip": [0.5, 99.5]},
+        preprocess={"spacing": [1.0, 1.0, 1.0], "window": list(mni.CROP), "clip": [0.5, 99.5]},
         colors={"light": [0.9, 0.7, 0.2], "bright": [0.3, 0.6, 0.9]},
         inputs=[{"name": "image", "modality": "MR T1"}], body_part="tissue", modality="MR T1",
         metrics={"dice_mean": {"value": 0.7, "higher_is_better": True}}, data="MNI152", licence="none",
@@ -125,7 +113,7 @@ class Server:
     url: str
     studies: Path
     data: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     output: Path
 
     def client(self, **more: object) -> httpx.Client:
@@ -139,41 +127,12 @@ class Server:
         return path
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(studies: Path, models: Path, output: Path, *options: str, **environment: str) -> Iterator[Server]:
     """A live server, started as an administrator would, stopped at the end."""
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "monailabel_app", "serve", "--studies", str(studies), "--models", str(models)]
-    command += ["--port", url.rsplit(":", 1)[1], *options]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    with output.open("w") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, env=env, text=True)
-    try:
-        wait_until_ready(url, process, output)
+    variables = {"OMP_NUM_THREADS": "1", **environment}
+    with server_process(studies, output, "--models", str(models), *options, **variables) as (url, process):
         yield Server(url, studies, studies / ".medgan", process, output)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[str], output: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"the server did not start:\n{output.read_text()[-3000:]}")
 
 
 def error(response: httpx.Response) -> tuple[int, str]:
