@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,4 +82,6 @@ def _expired(folder: Path) -> bool:
         meta = read_json(folder / META)
         return bool(meta["last_access_ts"] + meta["expiry"] < time.time())
     except (OSError, ValueError, KeyError, TypeError):
-        return time.time() - folder.stat().st_mtime > 60
+        with suppress(FileNotFoundError):  # another request may just have removed it
+            return time.time() - folder.stat().st_mtime > 60
+        return True
