@@ -8,16 +8,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from trainers.console import ConsoleMonitor
-from trainers.data.cases import find_cases
+from trainers.console import console_monitor
+from trainers.data.cases import CasesError
 from trainers.data.volumes import VolumeError
 from trainers.files import atomic_write_json
+from trainers.fit import CheckpointMismatch
 from trainers.recipes import RECIPES
 from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.segmentation.evaluate import Report, evaluate
-from trainers.tasks.segmentation.train import part_ids, train
+from trainers.tasks.segmentation.train import Part, choose_cases, train
 from trainers.zoo import find_model, model_folders, versions
 
 app = typer.Typer(help="Train, measure and list MedGAN's models.", no_args_is_help=True, add_completion=False)
@@ -26,6 +28,8 @@ evaluate_app = typer.Typer(help="Measure a model on labelled cases.", no_args_is
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 console = Console()
+errors = Console(stderr=True, soft_wrap=True)
+MENDABLE = (FileNotFoundError, VolumeError, ModelNotAvailable, CasesError, CheckpointMismatch, FloatingPointError)
 
 Data = Annotated[
     Path, typer.Option(help="Folder with images/ and labels/, same file names.", exists=True, file_okay=False)
@@ -39,7 +43,10 @@ def train_segmentation(
     model: Annotated[str, typer.Option(help="Recipe to train.")] = "hippocampus_segmentation",
     steps: Annotated[int, typer.Option(help="Training steps; 0 takes the recipe's.")] = 0,
     cases: Annotated[int, typer.Option(help="Use only this many training patients; 0 takes all.")] = 0,
-    adversarial: Annotated[float, typer.Option(help="Weight of the adversarial term; 0 has no discriminator.")] = 0.0,
+    adversarial: Annotated[
+        float | None,
+        typer.Option(help="Weight of the adversarial term, 0 has no discriminator; the recipe's if not given."),
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
@@ -50,10 +57,12 @@ def train_segmentation(
         raise typer.BadParameter(f"There is no recipe {model!r}. Known: {', '.join(RECIPES)}.")
     changes: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "threads": threads}
     fit = replace(recipe.fit, **{k: v for k, v in changes.items() if v})
-    recipe = replace(recipe, fit=fit, config=replace(recipe.config, adversarial=adversarial, seed=seed))
-    with _explained(), ConsoleMonitor() as monitor:
+    weight = recipe.config.adversarial if adversarial is None else adversarial
+    recipe = replace(recipe, fit=fit, config=replace(recipe.config, adversarial=weight, seed=seed))
+    with _explained(), console_monitor() as monitor:
         report = train(recipe, data, out, cases, monitor)
-    _show(report, out)
+    if report:
+        _show(report, out)
 
 
 @evaluate_app.command("segmentation")
@@ -61,19 +70,18 @@ def evaluate_segmentation(
     model: Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")],
     data: Data,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
-    part: Annotated[str, typer.Option(help="all, or the model's own test or validation patients.")] = "all",
+    part: Annotated[Part, typer.Option(help="All, or the model's own test or validation patients.")] = Part.all,
     test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
 ) -> None:
     """Dice and HD95 of each label and case, and seconds a case."""
-    with _explained(), ConsoleMonitor() as monitor:
+    with _explained(), console_monitor() as monitor:
         folder = find_model(model)
-        ids = part_ids(ModelSpec.load(folder), part)
-        cases = [c for c in find_cases(data) if ids is None or c.id in ids]
+        cases = choose_cases(data, ModelSpec.load(folder), part)
         report = evaluate(folder, cases, monitor, test_time_augmentation, device)
     _show(report, folder)
     if json:
-        atomic_write_json(json, {"model": str(model), "part": part, **report.as_dict()})
+        atomic_write_json(json, {"model": str(model), "part": part.value, **report.as_dict()})
 
 
 @app.command("list")
@@ -82,11 +90,19 @@ def list_models() -> None:
     table = Table("model", "version", "task", "Dice or other metrics", "data")
     for folder in model_folders():
         for version in versions(folder):
-            spec = ModelSpec.load(version)
-            metrics = ", ".join(f"{name} {m['value']}" for name, m in list(spec.metrics.items())[:3])
-            table.add_row(spec.name, version.name, spec.task, metrics, spec.data)
+            table.add_row(*map(escape, _row(version)))
     console.print(table)
     console.print("Recipes: " + ", ".join(RECIPES))
+
+
+def _row(version: Path) -> tuple[str, ...]:
+    """A version's line in the list; a damaged one is shown as such."""
+    try:
+        spec = ModelSpec.load(version)
+    except ModelNotAvailable as error:
+        return version.parent.name, version.name, "damaged", "", str(error)
+    metrics = ", ".join(f"{name} {m['value']}" for name, m in list(spec.metrics.items())[:3])
+    return spec.name, version.name, spec.task, metrics, spec.data
 
 
 class _explained:  # noqa: N801 - reads as a statement
@@ -95,16 +111,16 @@ class _explained:  # noqa: N801 - reads as a statement
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (FileNotFoundError, VolumeError, ModelNotAvailable)):
-            console.print(f"[red]{error}[/red]")
+        if isinstance(error, MENDABLE):
+            errors.print(f"[red]{escape(str(error))}[/red]")
             raise typer.Exit(2) from error
 
 
 def _show(report: Report, model: Path) -> None:
-    table = Table("label", "Dice", "HD95 mm", title=f"{model} on {len(report.per_case)} cases")
+    table = Table("label", "Dice", "HD95 mm", title=f"{escape(str(model))} on {len(report.per_case)} cases")
     distance = report.mean("hd95_mm")
     for name, value in report.dice.items():
-        table.add_row(name, f"{value:.4f}", f"{distance[name]:.2f}")
+        table.add_row(escape(name), f"{value:.4f}", f"{distance[name]:.2f}")
     table.add_row("mean", f"{report.dice_mean:.4f}", f"{report.hd95_mean:.2f}", style="bold")
     console.print(table)
     console.print(f"{report.seconds:.2f} s a case (median)")

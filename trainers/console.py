@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainers.distributed import World
 from trainers.monitor import Monitor
+
+
+def console_monitor() -> AbstractContextManager[Monitor]:
+    """A `ConsoleMonitor`; of several processes that train together only the first one shows anything."""
+    return nullcontext(Monitor()) if World.from_environment().rank > 0 else ConsoleMonitor()
 
 
 class ConsoleMonitor(Monitor):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 
 import torch
 import torch.distributed as dist
+
+TIMEOUT = timedelta(hours=2)
+"""How long a process waits for the others: the first one measures alone, which may take long."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class World:
         if self.size > 1 and not dist.is_initialized():
             if torch.cuda.is_available():
                 torch.cuda.set_device(self.local_rank)
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
         return self
 
     def __exit__(

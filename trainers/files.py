@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,22 @@ from pathlib import Path
 from typing import Any
 
 
+def _read_umask() -> int:
+    """The umask can only be read by setting it; a strict one in between harms no other thread's files."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, same suffixes; it replaces `path` on success and is removed on failure."""
+    """Yields a temporary path beside `path`, same suffixes; it replaces `path` on success and is removed on failure.
+
+    The new file has the permissions of the one that it replaces, else those that the umask allows.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:])
@@ -23,7 +37,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        temporary.chmod(0o644)
+        temporary.chmod(_mode(path))
         temporary.replace(path)
         _sync(path.parent)
     finally:
@@ -49,6 +63,13 @@ def atomic_write_json(path: Path | str, value: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Reads one JSON document. Raises OSError or ValueError as the standard library does."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return 0o666 & ~_UMASK
 
 
 def _sync(path: Path) -> None:

@@ -1,19 +1,23 @@
 """The one training loop: averaged weights, mixed precision, resume, checkpoints, several GPUs.
 
 A task says what to learn (`TrainingTask`: its networks, phases and batches), this file how. A batch depends on the
-seed, the step and the rank alone, so that a run that was stopped goes on exactly as if it had not been.
+seed, the step and the rank alone, and so does all that is random in the networks: a run that was stopped goes on
+exactly as if it had not been.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +30,12 @@ from trainers.monitor import Monitor
 
 Batch = dict[str, torch.Tensor]
 CHECKPOINT_FILE = "checkpoint.pt"
+MOST_SKIPPED = 50
+_NO_EFFECT = ("threads", "workers", "device", "checkpoint_every")
+
+
+class CheckpointMismatch(RuntimeError):
+    """A checkpoint of a run with other settings; to go on from it would make neither run's model."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class TrainingTask(ABC):
     networks: dict[str, nn.Module]
     key_metric: str
     higher_is_better: bool = True
+    seed: int = 0
 
     @abstractmethod
     def phases(self) -> list[Phase]:
@@ -62,6 +73,10 @@ class TrainingTask(ABC):
     @abstractmethod
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """Measures averaged networks; must have `key_metric` unless it is empty."""
+
+    def identity(self) -> dict[str, Any]:
+        """Settings and data, as JSON, without which a stopped run of this task would not go on as the same run."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -115,11 +130,14 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
     if name == "auto":
         if device.type == "cuda":
             return torch.float16
-        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16() else None
+        return torch.bfloat16 if _has_bf16() else None
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def _has_bf16() -> bool:
+    """Whether this CPU and this build of torch multiply bfloat16 in hardware."""
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
     return any(
         bool(getattr(torch.cpu, probe, bool)()) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
@@ -137,11 +155,13 @@ def fit(
         task: what to learn.
         config: how.
         folder: where checkpoints go and are resumed from; None keeps none.
-        monitor: hears `step, steps, loss, eta_seconds` and `step, metrics`; its `check` is called at each step.
+        monitor: hears `step, steps, loss, eta_seconds` and `step, metrics`; its `check` is called at each step. Of
+            several processes only the first one's is used. A loss that is not finite is not told.
 
     Raises:
         Cancelled: from the monitor; a checkpoint is left behind first.
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss is not finite; with loss scaling, for many steps on end.
+        CheckpointMismatch: `folder` holds a checkpoint of a run with other settings.
     """
     with World.from_environment() as world:
         return _Fitter(task, config, folder, monitor, world).run()
@@ -153,7 +173,8 @@ class _Fitter:
     def __init__(
         self, task: TrainingTask, config: FitConfig, folder: Path | None, monitor: Monitor, world: World
     ) -> None:
-        self.task, self.config, self.monitor, self.world = task, config, monitor, world
+        self.task, self.config, self.world = task, config, world
+        self.monitor = monitor if world.rank == 0 else Monitor()
         self.checkpoint = folder / CHECKPOINT_FILE if folder else None
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -164,8 +185,10 @@ class _Fitter:
         self.optimisers = [self._optimiser(phase) for phase in self.phases]
         self.schedules = [torch.optim.lr_scheduler.LambdaLR(o, self._schedule) for o in self.optimisers]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
-        self.history, self.step = History(), 0
+        self.history, self.step, self.validated = History(), 0, 0
+        self.skipped: Counter[str] = Counter()
         self._resume()
+        world.barrier()
 
     def run(self) -> tuple[dict[str, nn.Module], History]:
         """Trains from where it stands to the last step."""
@@ -174,7 +197,8 @@ class _Fitter:
             self._check(started)
             loss = self._update(batch)
             self.step += 1
-            self.history.losses.append((self.step, loss))
+            if math.isfinite(loss):
+                self.history.losses.append((self.step, loss))
             self.history.seconds = time.monotonic() - started
             self._report(loss, done_before, started)
             if self._due():
@@ -182,7 +206,7 @@ class _Fitter:
             if time.monotonic() - saved > self.config.checkpoint_every:
                 self._save()
                 saved = time.monotonic()
-        if self.step and (not self.history.metrics or self.history.metrics[-1][0] != self.step):
+        if self.validated != self.step:
             self._validate()
         self._save()
         return self._averaged(), self.history
@@ -191,6 +215,7 @@ class _Fitter:
         """Moves networks, makes their averages, and lets several processes share gradients."""
         ema = get_ema_multi_avg_fn(self.config.ema)
         self.raw = {name: net.to(self.device) for name, net in self.task.networks.items()}
+        self.trainable = {name: [p for p in net.parameters() if p.requires_grad] for name, net in self.raw.items()}
         self.averages = {n: AveragedModel(net, multi_avg_fn=ema, use_buffers=True) for n, net in self.raw.items()}
         self.shared: dict[str, nn.Module] = dict(self.raw)
         if self.world.size > 1:
@@ -198,7 +223,7 @@ class _Fitter:
             self.shared = {n: DistributedDataParallel(net, device_ids=devices) for n, net in self.raw.items()}
 
     def _optimiser(self, phase: Phase) -> torch.optim.Optimizer:
-        parameters = [p for name in phase.networks for p in self.raw[name].parameters()]
+        parameters = [p for name in phase.networks for p in self.trainable[name]]
         return torch.optim.AdamW(
             parameters,
             self.config.learning_rate * phase.learning_rate,
@@ -228,25 +253,37 @@ class _Fitter:
     def _update(self, batch: Batch) -> float:
         """All phases of one step; returns the last phase's loss, which is the generator's or the only one."""
         total = torch.zeros(())
+        torch.manual_seed(_seed_of(self.task.seed, self.step, self.world.rank))
         for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
             self._open(phase)
             with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
                 total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
-            if not torch.isfinite(total) and not self.scaler.is_enabled():
-                raise FloatingPointError(
-                    f"The {phase.name} loss is not finite at step {self.step}; lower the learning rate."
-                )
+            self._watch(phase, total)
             self._descend(optimiser, total)
             schedule.step()
+        self.scaler.update()
         for name, net in self.raw.items():
             self.averages[name].update_parameters(net)
         return float(total.detach())
 
+    def _watch(self, phase: Phase, loss: torch.Tensor) -> None:
+        """Stops a run that is lost. Loss scaling begins too high and may skip some steps before it fits."""
+        self.skipped[phase.name] = 0 if torch.isfinite(loss) else self.skipped[phase.name] + 1
+        if self.skipped[phase.name] >= (MOST_SKIPPED if self.scaler.is_enabled() else 1):
+            raise FloatingPointError(
+                f"The {phase.name} loss is not finite at step {self.step}; lower the learning rate."
+            )
+
     def _open(self, phase: Phase) -> None:
-        """Lets a phase change its own networks, with gradients shared among processes, and no other."""
+        """Lets a phase change its own networks, with gradients shared among processes, and no other.
+
+        Parameters that the task froze before the run stay frozen.
+        """
         for name, net in self.raw.items():
             mine = name in phase.networks
-            net.requires_grad_(mine).train()
+            net.train()
+            for parameter in self.trainable[name]:
+                parameter.requires_grad_(mine)
             self.task.networks[name] = self.shared[name] if mine else net
 
     def _descend(self, optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
@@ -256,7 +293,6 @@ class _Fitter:
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
         self.scaler.step(optimiser)
-        self.scaler.update()
 
     def _averaged(self) -> dict[str, nn.Module]:
         return {name: average.module.eval() for name, average in self.averages.items()}
@@ -271,13 +307,15 @@ class _Fitter:
                 metrics = self.task.validate(self._averaged())
             self.history.metrics.append((self.step, metrics))
             self.monitor.report(step=self.step, steps=self.config.steps, metrics=metrics)
+        self.validated = self.step
         self.world.barrier()
 
     def _report(self, loss: float, done_before: int, started: float) -> None:
         elapsed = max(1e-9, time.monotonic() - started)
         share = (self.step - done_before) / max(1, self.config.steps - done_before)
         eta = elapsed * (1 - share) / share if share else math.inf
-        self.monitor.report(step=self.step, steps=self.config.steps, loss=loss, seconds=elapsed, eta_seconds=eta)
+        told = {"loss": loss} if math.isfinite(loss) else {}
+        self.monitor.report(step=self.step, steps=self.config.steps, **told, seconds=elapsed, eta_seconds=eta)
 
     def _check(self, started: float) -> None:
         try:
@@ -288,7 +326,9 @@ class _Fitter:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "fingerprint": self._fingerprint(),
             "step": self.step,
+            "validated": self.validated,
             "networks": {n: net.state_dict() for n, net in self.raw.items()},
             "averages": {n: a.state_dict() for n, a in self.averages.items()},
             "optimisers": [o.state_dict() for o in self.optimisers],
@@ -299,6 +339,12 @@ class _Fitter:
             "seconds": self.history.seconds,
         }
 
+    def _fingerprint(self) -> str:
+        """All that a run must share with the one that left a checkpoint to go on from there."""
+        settings = {k: v for k, v in asdict(self.config).items() if k not in _NO_EFFECT}
+        parts = {"fit": settings, "task": self.task.identity(), "processes": self.world.size}
+        return json.dumps(parts, sort_keys=True)
+
     def _save(self) -> None:
         if self.checkpoint and self.world.rank == 0:
             with atomic_path(self.checkpoint) as temporary:
@@ -308,6 +354,10 @@ class _Fitter:
         if not (self.checkpoint and self.checkpoint.is_file()):
             return
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if state.get("fingerprint") != self._fingerprint():
+            raise CheckpointMismatch(
+                f"{self.checkpoint} is of a run with other settings; choose another --out or remove it."
+            )
         for name in self.raw:
             self.raw[name].load_state_dict(state["networks"][name])
             self.averages[name].load_state_dict(state["averages"][name])
@@ -316,10 +366,15 @@ class _Fitter:
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
             schedule.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
+        self.step, self.validated = state["step"], state["validated"]
         self.history = History(
             [tuple(x) for x in state["losses"]], [tuple(x) for x in state["metrics"]], state["seconds"]
         )
+
+
+def _seed_of(*numbers: int) -> int:
+    """One seed from several numbers, so that neighbours have nothing in common."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class _Steps(Dataset[Batch]):

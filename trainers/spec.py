@@ -37,6 +37,7 @@ class ModelSpec:
         organs: how many of the organ a patient has, for models that look for one.
         inputs: `[{"name", "modality"}]`, in channel order.
         views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.
+        limits: where the model fails, a paragraph for the card.
         metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
         training: what it was trained with, for the card and for fine-tuning.
     """
@@ -57,6 +58,7 @@ class ModelSpec:
     licence: str = ""
     body_part: str = ""
     modality: str = ""
+    limits: str = ""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -67,12 +69,12 @@ class ModelSpec:
         path = Path(model_dir) / SPEC_FILE
         try:
             value = read_json(path)
-            spec = cls(**value)
+            found = dict(value).get("format", FORMAT)
+            if found != FORMAT:
+                raise ModelNotAvailable(f"{path.parent.name} has spec format {found}; this program reads {FORMAT}.")
+            return cls(**value)
         except (OSError, ValueError, TypeError) as error:
             raise ModelNotAvailable(f"{path.parent.name}/{SPEC_FILE} cannot be read: {error}") from error
-        if spec.format != FORMAT:
-            raise ModelNotAvailable(f"{path.parent.name} has spec format {spec.format}; this program reads {FORMAT}.")
-        return spec
 
     def save(self, model_dir: Path | str) -> None:
         """Writes `model_dir/spec.json`, all or nothing."""

@@ -27,7 +27,8 @@ def run(*arguments: str, code: int = 0) -> str:
 def recipe(tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """The ball as a recipe of 30 steps."""
     fit = FitConfig(steps=30, learning_rate=5e-3, ema=0.8, precision="fp32", device="cpu", validate_every=10)
-    made = Recipe(replace(tiny_spec, training={}), SegmentationConfig((16, 16, 16)), fit, 1, 2, "Only balls.")
+    spec = replace(tiny_spec, training={}, limits="Only balls.")
+    made = Recipe(spec, SegmentationConfig((16, 16, 16)), fit, validation=1, test=2)
     monkeypatch.setitem(RECIPES, "ball", made)
     return made
 

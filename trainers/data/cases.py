@@ -10,6 +10,10 @@ from pathlib import Path
 from trainers.data.volumes import SUFFIXES
 
 
+class CasesError(ValueError):
+    """Cases that do not suffice for what is asked of them; says what is missing."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One image with its label. `id` names the patient."""
@@ -36,7 +40,7 @@ def stem(path: Path) -> str:
 
 
 def find_cases(folder: Path | str) -> list[Case]:
-    """Pairs `folder/images/*` with the files of the same name in `folder/labels`, sorted by name.
+    """Pairs `folder/images/*` with the files of the same name in `folder/labels`, sorted by name; hidden files are not.
 
     Raises:
         FileNotFoundError: a folder or a partner is missing, or there are no pairs; says which.
@@ -48,13 +52,17 @@ def find_cases(folder: Path | str) -> list[Case]:
             raise FileNotFoundError(
                 f"There is no folder {part}. Expected images/ and labels/ with the same file names."
             )
-    names = sorted(p.name for p in images.iterdir() if p.name.lower().endswith(SUFFIXES))
+    names = sorted(p.name for p in images.iterdir() if _is_image(p.name))
     missing = [name for name in names if not (labels / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{len(missing)} images have no label of the same name, the first is {missing[0]}.")
     if not names:
         raise FileNotFoundError(f"There are no images in {images}. Known suffixes: {', '.join(SUFFIXES)}.")
     return [Case(stem(images / name), images / name, labels / name) for name in names]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def hash_fraction(text: str) -> float:

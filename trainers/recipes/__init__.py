@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
-from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, LIMITS, SPEC
+from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.task import SegmentationConfig
 
@@ -17,7 +17,6 @@ class Recipe:
     Attributes:
         spec: the model without metrics. config: its task's settings. fit: the loop's.
         validation: number of patients to watch while training. test: number kept for the card's figures.
-        limits: where the model fails, for the card.
     """
 
     spec: ModelSpec
@@ -25,7 +24,6 @@ class Recipe:
     fit: FitConfig
     validation: int
     test: int
-    limits: str
 
 
-RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30, limits=LIMITS)}
+RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30)}

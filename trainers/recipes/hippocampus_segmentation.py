@@ -7,6 +7,13 @@ from trainers.fit import FitConfig
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.task import SegmentationConfig
 
+LIMITS = (
+    "Research use only; not a medical device. Trained on adults scanned at one centre with one protocol (3D MPRAGE, "
+    "1 mm), healthy and with psychosis; other pathology, children, 7 T, T2 or CT were not seen. The border between "
+    "anterior and posterior follows the data set's own convention, a coronal plane near the uncus. The training crops "
+    "show one side of the head; the other side was learned from mirrored images."
+)
+
 SPEC = ModelSpec(
     name="hippocampus_segmentation",
     task="segmentation",
@@ -30,6 +37,7 @@ SPEC = ModelSpec(
     licence="CC BY-SA 4.0",
     body_part="hippocampus",
     modality="MR T1",
+    limits=LIMITS,
 )  # fmt: skip
 
 CONFIG = SegmentationConfig(patch=(40, 56, 40), adversarial=0.0, augmentation=Augmentation())
@@ -41,11 +49,4 @@ FIT = FitConfig(
     ema=0.998,
     validate_every=1000,
     threads=1,
-)
-
-LIMITS = (
-    "Research use only; not a medical device. Trained on adults scanned at one centre with one protocol (3D MPRAGE, "
-    "1 mm), healthy and with psychosis; other pathology, children, 7 T, T2 or CT were not seen. The border between "
-    "anterior and posterior follows the data set's own convention, a coronal plane near the uncus. The training crops "
-    "show one side of the head; the other side was learned from mirrored images."
 )

@@ -28,14 +28,14 @@ class FinetuneConfig:
 
     Attributes:
         epochs: passes over the labelled studies; each pass has at least `least_steps` steps.
-        learning_rate: highest; a tenth to a third of the rate of training from nothing.
+        learning_rate: highest; about a tenth of the rate of training from nothing.
         anchor: weight of L2-SP, which holds the network near the serving version.
         replay: share of a batch from the replay cases, if there are any.
         threads: CPU threads; one beside a busy server is many times faster than two.
     """
 
     epochs: int = 20
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     batch_size: int = 2
     least_steps: int = 8
     anchor: float = 1e-3
@@ -55,6 +55,8 @@ def finetune(
     monitor: Monitor = Monitor(),
 ) -> None:
     """Fine-tunes the model in `base_dir` and writes the result to `out_dir` (weights, spec, card).
+
+    The result has no figures until someone measures it; those of `base_dir` are not its own.
 
     Args:
         base_dir: the serving version; not changed.
@@ -80,7 +82,8 @@ def finetune(
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     save_weights(averaged["generator"], out / WEIGHTS_FILE)
-    tuned = spec.replace(training={**spec.training, "finetuned": _record(spec, train, replay, config)})
+    record = _record(spec, train, replay, config)
+    tuned = spec.replace(metrics={}, training={**spec.training, "finetuned": record})
     tuned.save(out)
     write_card(tuned, out)
 
@@ -97,7 +100,7 @@ class _Epochs(Monitor):
         if "metrics" in state:
             state["metric"] = state.pop("metrics")["dice_mean"]
         if "loss" in state:
-            if state["step"] % self.steps == 1:
+            if (state["step"] - 1) % self.steps == 0:
                 self._losses.clear()
             self._losses.append(state["loss"])
             state["loss"] = sum(self._losses) / len(self._losses)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss, PatchAdversarialLoss
+from monai.losses import DiceCELoss
 from monai.networks.utils import one_hot
 from torch import nn
 
 from trainers.augment import Augmentation, segmentation_augmentation
-from trainers.data.cases import Case
+from trainers.data.cases import Case, CasesError
 from trainers.fit import Batch, Phase, TrainingTask
+from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.networks import build
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
@@ -71,12 +72,13 @@ class SegmentationTask(TrainingTask):
             regulariser: an extra loss on the network.
 
         Raises:
-            VolumeError: a case cannot be read. ValueError: nothing to learn from.
+            VolumeError: a case cannot be read. CasesError: nothing to learn from.
         """
-        self.spec, self.config, self.validation, self.regulariser = spec, config, list(validation), regulariser
+        self.spec, self.config, self.seed, self.regulariser = spec, config, config.seed, regulariser
+        self.train, self.validation, self.replay = list(train), list(validation), list(replay)
         self.samples, self.replayed = load_samples(train, spec), load_samples(replay, spec)
         if not self.samples:
-            raise ValueError("There is nothing to learn from: no case has a labelled organ.")
+            raise CasesError("There is nothing to learn from: no case has a labelled organ.")
         self.key_metric = "dice_mean" if self.validation else ""
         self.networks = {"generator": network}
         self.classes = len(spec.labels) + 1
@@ -87,7 +89,6 @@ class SegmentationTask(TrainingTask):
             )
         self._augment = segmentation_augmentation(config.patch, config.augmentation)
         self._supervised = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
-        self._adversarial = PatchAdversarialLoss(criterion="hinge", no_activation_leastsq=True)
 
     def phases(self) -> list[Phase]:
         """Discriminator first, if there is one, then the segmentation network."""
@@ -110,6 +111,12 @@ class SegmentationTask(TrainingTask):
         )
         return {"dice_mean": report.dice_mean}
 
+    def identity(self) -> dict[str, Any]:
+        """The model without its figures, the patients by use, and the settings."""
+        described = {k: v for k, v in asdict(self.spec).items() if k in ("name", "network", "preprocess", "labels")}
+        cases = {part: [c.id for c in getattr(self, part)] for part in ("train", "validation", "replay")}
+        return {**described, "cases": cases, "config": asdict(self.config)}
+
     def _pick(self, random: np.random.Generator) -> Any:
         pool = self.replayed if self.replayed and random.random() < self.config.replay else self.samples
         return pool[int(random.integers(len(pool)))]
@@ -118,8 +125,8 @@ class SegmentationTask(TrainingTask):
         logits = self.networks["generator"](batch["image"]).float()
         losses = {"dice_ce": self._supervised(logits, batch["label"])}
         if self.config.adversarial:
-            judged = self._judge(batch["image"], torch.softmax(logits, 1))
-            losses["adversarial"] = self.config.adversarial * self._hinge(judged, real=True, discriminator=False)
+            fake = self._judge(batch["image"], torch.softmax(logits, 1))
+            losses["adversarial"] = self.config.adversarial * hinge_generator(fake)
         if self.regulariser is not None:
             losses["regulariser"] = self.regulariser(self.networks["generator"])
         return losses
@@ -128,16 +135,9 @@ class SegmentationTask(TrainingTask):
         with torch.no_grad():
             made = torch.softmax(self.networks["generator"](batch["image"]).float(), 1)
         truth = one_hot(batch["label"], self.classes)
-        judged = [self._judge(batch["image"], mask) for mask in (truth, made)]
-        return {
-            name: 0.5 * self._hinge(j, real=name == "real", discriminator=True)
-            for name, j in zip(("real", "made"), judged, strict=True)
-        }
+        real, fake = (self._judge(batch["image"], mask) for mask in (truth, made))
+        return {"hinge": hinge_discriminator(real, fake)}
 
     def _judge(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The discriminator's opinion of an image with its mask, per patch."""
         return self.networks["discriminator"](torch.cat([image, mask], 1))[-1].float()
-
-    def _hinge(self, judged: torch.Tensor, real: bool, discriminator: bool) -> torch.Tensor:
-        """Hinge GAN loss (Lim & Ye, "Geometric GAN", 2017)."""
-        return self._adversarial(judged, real, discriminator)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainers.card import write_card
-from trainers.data.cases import Split, find_cases, hash_fraction, split_cases
-from trainers.fit import History, fit
+from trainers.data.cases import Case, CasesError, Split, find_cases, hash_fraction, split_cases
+from trainers.distributed import World
+from trainers.fit import CHECKPOINT_FILE, History, fit
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.recipes import Recipe
@@ -20,14 +25,24 @@ from trainers.tasks.segmentation.evaluate import Report, evaluate
 from trainers.tasks.segmentation.task import SegmentationTask
 
 
+class Part(str, Enum):
+    """Patients of a data set by their use in training a model."""
+
+    all = "all"
+    test = "test"
+    validation = "validation"
+
+
 def train(
     recipe: Recipe,
     data: Path,
     out: Path,
     train_cases: int = 0,
     monitor: Monitor = Monitor(),
-) -> Report:
+) -> Report | None:
     """Trains a recipe on `data` (images/ and labels/) and writes weights, spec and card to `out`.
+
+    Of several processes started by torchrun only the first one measures and writes.
 
     Args:
         recipe: what to train.
@@ -37,31 +52,71 @@ def train(
         monitor: see `trainers.fit.fit`.
 
     Returns:
-        The measurements on the test patients.
+        The measurements on the test patients; None in all processes but the first.
+
+    Raises:
+        CasesError: too few patients. CheckpointMismatch: `out` holds a stopped run with other settings.
+        FileNotFoundError, VolumeError: the data cannot be read.
     """
-    split = split_cases(find_cases(data), recipe.validation, recipe.test)
+    split = _split(recipe, find_cases(data))
     by_hash = sorted(split.train, key=lambda case: hash_fraction(case.id))
     cases = by_hash[:train_cases] if train_cases else split.train
     torch.manual_seed(recipe.config.seed)
     task = SegmentationTask(recipe.spec, build(recipe.spec.network), cases, split.validation, config=recipe.config)
     cpu = time.process_time()
     averaged, history = fit(task, recipe.fit, out, monitor)
-    spec = recipe.spec.replace(training=_record(recipe, split, len(cases), history, time.process_time() - cpu))
+    if World.from_environment().rank > 0:
+        return None
+    record = _record(recipe, split, len(cases), history, time.process_time() - cpu)
+    return _finish(recipe.spec.replace(training=record), averaged, split.test, out)
+
+
+def part_ids(spec: ModelSpec, part: Part | str) -> set[str] | None:
+    """Patients of a part of the split that a model was trained with; None for all.
+
+    Raises:
+        CasesError: the model does not tell its split.
+    """
+    if part == Part.all:
+        return None
+    name, split = Part(part).value, spec.training.get("split", {})
+    if name not in split:
+        raise CasesError(f"{spec.name} does not tell its {name} patients; measure it with --part all.")
+    return set(split[name])
+
+
+def choose_cases(data: Path, spec: ModelSpec, part: Part) -> list[Case]:
+    """The cases in `data` that are of a part. Raises CasesError if none is."""
+    ids = part_ids(spec, part)
+    cases = [c for c in find_cases(data) if ids is None or c.id in ids]
+    if not cases:
+        raise CasesError(f"None of the {part.value} patients of {spec.name} is in {data}.")
+    return cases
+
+
+def _split(recipe: Recipe, cases: list[Case]) -> Split:
+    least = recipe.test + recipe.validation + 1
+    if len(cases) < least:
+        raise CasesError(
+            f"{recipe.spec.name} needs at least {least} patients: {recipe.test} test + {recipe.validation} validation "
+            f"+ 1 to learn from. There are {len(cases)}."
+        )
+    return split_cases(cases, recipe.validation, recipe.test)
+
+
+def _finish(spec: ModelSpec, averaged: Mapping[str, nn.Module], test: list[Case], out: Path) -> Report:
+    """Saves the model, measures it, writes its card, and removes the checkpoint, which is of no more use."""
     out.mkdir(parents=True, exist_ok=True)
     save_weights(averaged["generator"], out / WEIGHTS_FILE)
     if "discriminator" in averaged:
         save_weights(averaged["discriminator"], out / DISCRIMINATOR_FILE)
     spec.save(out)
-    report = evaluate(out, split.test)
+    report = evaluate(out, test)
     measured = spec.replace(metrics=_metrics(report))
     measured.save(out)
-    write_card(measured, out, recipe.limits)
+    write_card(measured, out)
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return report
-
-
-def part_ids(spec: ModelSpec, part: str) -> set[str] | None:
-    """Patients of a part (`test`, `validation`) of the split that a model was trained with; None for `all`."""
-    return None if part == "all" else set(spec.training["split"][part])
 
 
 def _record(recipe: Recipe, split: Split, cases: int, history: History, cpu: float) -> dict[str, Any]:
@@ -82,6 +137,11 @@ def _metrics(report: Report) -> dict[str, dict[str, Any]]:
     values = {"dice_mean": report.dice_mean, **{f"dice_{n}": v for n, v in report.dice.items()}}
     distances = {"hd95_mm_mean": report.hd95_mean, **{f"hd95_mm_{n}": v for n, v in report.mean("hd95_mm").items()}}
     return {
-        **{k: {"value": round(v, 4), "higher_is_better": True, "note": note} for k, v in values.items()},
-        **{k: {"value": round(v, 3), "higher_is_better": False, "note": note} for k, v in distances.items()},
+        **{k: {"value": round(v, 4), "higher_is_better": True, "note": note} for k, v in _finite(values)},
+        **{k: {"value": round(v, 3), "higher_is_better": False, "note": note} for k, v in _finite(distances)},
     }
+
+
+def _finite(values: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Those that were measured: a label that was never found has no distance."""
+    return [(name, value) for name, value in values.items() if math.isfinite(value)]
