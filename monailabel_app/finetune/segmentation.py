@@ -21,6 +21,7 @@ from monailabel_app.finetune.watch import die_with
 from monailabel_app.infers.segmentation import check_scale
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
+from trainers.card import write_card
 from trainers.data.cases import find_cases
 from trainers.data.volumes import VolumeError, check_file, read_label
 from trainers.monitor import Cancelled, Monitor
@@ -129,8 +130,8 @@ class SegmentationTraining(TrainTask):
             finetune(serving.path, folder, train, measured["validation"], replay, _settings(options), run)
             run.stage("validating")
             after = _measure(folder, measured, run)
-            _note_metrics(folder, after["validation"])
             candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
+            _note_metrics(candidate.path, after["validation"])
         return self._judge(candidate, decide(self._compare(before, after)), run)
 
     def _judge(self, candidate: Version, verdict: Verdict, run: Run) -> tuple[Version, Verdict]:
@@ -201,7 +202,9 @@ def _note_metrics(folder: Path, report: Report) -> None:
     }
     values = {"dice_mean": report.dice_mean, **{f"dice_{label}": value for label, value in report.dice.items()}}
     metrics = {name: {"value": round(value, 4), **where} for name, value in values.items() if value == value}
-    ModelSpec.load(folder).replace(metrics=metrics).save(folder)
+    spec = ModelSpec.load(folder).replace(metrics=metrics)
+    spec.save(folder)
+    write_card(spec, folder)
 
 
 class _Quiet(Monitor):
