@@ -1,12 +1,12 @@
 """The one preprocessing: used by training, evaluation and the server alike.
 
-A volume in any orientation and spacing is looked at through a `CanonicalGrid`: its own axes, reordered and flipped to
-the nearest RAS, at the model's spacing. Windows of that grid are cut out, normalised, and results are pasted back.
+A volume in any orientation and spacing is looked at through a `CanonicalGrid`: in RAS order, at the model's spacing.
+Windows of that grid are cut out, normalised, and results are pasted back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,12 @@ from scipy import ndimage
 from trainers.data.volumes import Grid
 
 Floats = npt.NDArray[np.floating[Any]]
+Shape = tuple[int, int, int]
+Slices = tuple[slice, ...]
 RAS = [[0, 1], [1, 1], [2, 1]]  # nibabel's orientation of an array that is in RAS order already
+ROUNDING = 1e-4  # voxels
+UPRIGHT_DEGREES = 10.0  # training turns images by up to 15 degrees; more tilt is taken out by resampling
+SLAB_VOXELS = 2**22
 SAME_SPACING = 0.03  # a spacing within 3 % of the model's is taken as it is: resampling would blur more than it mends
 
 
@@ -77,7 +82,10 @@ def normalise(
 
 
 class CanonicalGrid:
-    """A volume's grid in the nearest RAS orientation at a model's spacing.
+    """A volume's grid in RAS orientation at a model's spacing.
+
+    A scan that is nearly upright is looked at along its own axes, reordered and flipped; a tilted one along the
+    patient's. "Oriented" arrays below are the volume's own voxels, reordered and flipped to the nearest RAS.
 
     Attributes:
         shape: voxels. affine: canonical index to RAS mm.
@@ -86,77 +94,66 @@ class CanonicalGrid:
     def __init__(self, grid: Grid, spacing: Sequence[float]) -> None:
         self._native_shape = tuple(grid.shape)
         self._orientation = orientations.io_orientation(grid.affine)
-        self._oriented_shape = tuple(
-            int(self._native_shape[int(np.flatnonzero(self._orientation[:, 0] == axis)[0])]) for axis in range(3)
-        )
+        order = np.argsort(self._orientation[:, 0])
+        self._oriented_shape = _shape(np.array(self._native_shape)[order])
         oriented = grid.affine @ orientations.inv_ornt_aff(self._orientation, self._native_shape)
-        factor = np.asarray(spacing, float) / np.linalg.norm(oriented[:3, :3], axis=0)
-        self._factor = np.ones(3) if np.all(np.abs(factor - 1) < SAME_SPACING) else factor
-        self._shift = (self._factor - 1) / 2  # the outer faces of both grids coincide
-        self.shape = tuple(int(n) for n in np.maximum(1, np.round(self._oriented_shape / self._factor)))
-        step = np.eye(4)
-        step[:3, :3], step[:3, 3] = np.diag(self._factor), self._shift
-        self.affine: npt.NDArray[np.float64] = oriented @ step
+        if _tilt(oriented) > UPRIGHT_DEGREES:
+            self.affine, self.shape = _upright(oriented, self._oriented_shape, np.asarray(spacing, float))
+        else:
+            self.affine, self.shape = _along_axes(oriented, self._oriented_shape, np.asarray(spacing, float))
+        self._to_oriented: Floats = np.linalg.inv(oriented) @ self.affine
+        self._to_canonical: Floats = np.linalg.inv(self._to_oriented)
 
-    def index(self, point: Sequence[float]) -> Floats:
+    def index(self, point: Sequence[float] | Floats) -> Floats:
         """Canonical index, not rounded, of a point in RAS mm."""
         return (np.linalg.inv(self.affine) @ [*point, 1.0])[:3]
 
     def contains(self, point: Sequence[float]) -> bool:
         """Tells whether a point in RAS mm lies in the image."""
-        index = self.index(point)
-        return bool(np.all(index >= -0.5) and np.all(index <= np.array(self.shape) - 0.5))
+        index = (self._to_oriented @ [*self.index(point), 1.0])[:3]
+        return bool(np.all(index >= -0.5) and np.all(index <= np.array(self._oriented_shape) - 0.5))
 
     def whole(self) -> Window:
         """The window that is the whole image."""
-        return Window((0, 0, 0), self.shape)  # type: ignore[arg-type]
+        return Window((0, 0, 0), self.shape)
 
     def inside(self, window: Window) -> npt.NDArray[np.bool_]:
         """Which voxels of a window lie in the image: (x, y, z) bool."""
-        axes = [
-            (np.arange(s, s + n) >= 0) & (np.arange(s, s + n) < limit)
-            for s, n, limit in zip(window.start, window.size, self.shape, strict=True)
-        ]
-        return axes[0][:, None, None] & axes[1][None, :, None] & axes[2][None, None, :]
+        return _within(self._to_oriented, window.start, window.size, (0, 0, 0), self._oriented_shape)
 
     def extract(self, array: npt.NDArray[Any], window: Window) -> npt.NDArray[np.float32]:
         """Samples a native array (x, y, z) in a window, linearly, to float32 of `window.size`; 0 outside."""
-        oriented = orientations.apply_orientation(array, self._orientation)
-        source, first = self._source(oriented, window)
-        offset = np.asarray(window.start) * self._factor + self._shift - first
-        out = ndimage.affine_transform(
-            _antialias(source, self._factor), self._factor, offset, window.size, order=1, mode="nearest"
-        )
-        return out * self.inside(window)
+        part, first = self._part(array, window)
+        return self._sample(np.asarray(part, np.float32), first, window) * self.inside(window)
 
     def extract_label(self, array: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
         """Samples a native label map (x, y, z) in a window: linearly for each value, then the largest; 0 outside."""
-        values = np.unique(array)
-        share = np.stack([self.extract((array == v).astype(np.float32), window) for v in values])
+        part, first = self._part(array, window)
+        values = np.unique(part)
+        share = np.stack([self._sample((part == v).astype(np.float32), first, window) for v in values])
         return np.where(self.inside(window), values[share.argmax(0)], 0).astype(np.uint8)
 
-    def paste(self, maps: Floats, window: Window) -> tuple[npt.NDArray[np.float32], tuple[slice, slice, slice]]:
-        """Brings maps of a window back to the volume's own voxels, linearly.
+    def paste(self, maps: Floats, window: Window) -> Iterator[tuple[npt.NDArray[np.float32], Slices]]:
+        """Brings maps of a window back to the volume's own voxels, linearly, a slab at a time to save memory.
 
         Args:
             maps: (channel, x, y, z) on the window.
             window: where they belong.
 
-        Returns:
-            The maps (channel, x, y, z) on the oriented grid's block that the window covers, and that block's slices.
+        Yields:
+            Maps (channel, x, y, z) on a slab of the oriented grid, 0 outside the window, and that slab's slices.
             `to_native` turns a whole oriented array into the volume's own axes.
         """
-        low = np.asarray(window.start) * self._factor + self._shift - self._factor / 2
-        high = low + np.asarray(window.size) * self._factor
-        first = np.clip(np.ceil(low), 0, self._oriented_shape).astype(int)
-        last = np.clip(np.floor(high) + 1, first, self._oriented_shape).astype(int)
-        offset = (first - self._shift) / self._factor - window.start
-        shape = tuple(int(n) for n in last - first)
-        block = np.stack(
-            [ndimage.affine_transform(m, 1 / self._factor, offset, shape, order=1, mode="nearest") for m in maps]
-        )
-        slices = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-        return block, slices  # type: ignore[return-value]
+        first, last = self._covered(window)
+        step = max(1, SLAB_VOXELS // max(1, int(np.prod(last[1:] - first[1:]))))
+        for start in range(int(first[0]), int(last[0]), step):
+            low, high = np.array([start, *first[1:]]), np.array([min(start + step, last[0]), *last[1:]])
+            offset = (self._to_canonical @ [*low, 1.0])[:3] - window.start
+            size = tuple(int(n) for n in high - low)
+            matrix = _matrix(self._to_canonical)
+            block = np.stack([ndimage.affine_transform(m, matrix, offset, size, order=1, mode="nearest") for m in maps])
+            block *= _within(self._to_canonical, low, size, window.start, window.size)
+            yield block, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
     def oriented_zeros(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An empty array on the volume's voxels in the nearest RAS order."""
@@ -167,17 +164,90 @@ class CanonicalGrid:
         inverse = orientations.ornt_transform(RAS, self._orientation)
         return np.ascontiguousarray(orientations.apply_orientation(oriented, inverse))
 
-    def _source(
-        self, oriented: npt.NDArray[Any], window: Window
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int_]]:
-        """The part of an oriented array that a window needs, with a margin for smoothing, and its first voxel."""
-        margin = np.ceil(2 * self._factor).astype(int) + 1
-        low = np.floor(np.asarray(window.start) * self._factor + self._shift).astype(int) - margin
-        high = np.ceil((np.asarray(window.start) + window.size) * self._factor + self._shift).astype(int) + margin
-        first = np.clip(low, 0, np.array(oriented.shape) - 1)
-        last = np.clip(high, first + 1, oriented.shape)
-        part = oriented[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
-        return np.asarray(part, np.float32), first
+    def _part(self, array: npt.NDArray[Any], window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.int_]]:
+        """The part of a native array that a window needs, oriented, with a margin for smoothing; its first voxel."""
+        oriented = orientations.apply_orientation(array, self._orientation)
+        corners = _corners(self._to_oriented, window)
+        margin = np.ceil(2 * self._factor()).astype(int) + 1
+        first = np.clip(np.floor(corners.min(0)).astype(int) - margin, 0, np.array(oriented.shape) - 1)
+        last = np.clip(np.ceil(corners.max(0)).astype(int) + margin, first + 1, oriented.shape)
+        return oriented[tuple(slice(a, b) for a, b in zip(first, last, strict=True))], first
+
+    def _sample(
+        self, part: npt.NDArray[np.float32], first: npt.NDArray[np.int_], window: Window
+    ) -> npt.NDArray[np.float32]:
+        offset = (self._to_oriented @ [*window.start, 1.0])[:3] - first
+        smooth = _antialias(part, self._factor())
+        return ndimage.affine_transform(
+            smooth, _matrix(self._to_oriented), offset, window.size, order=1, mode="nearest"
+        )
+
+    def _covered(self, window: Window) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+        """First and one past the last oriented voxel of the box around a window."""
+        corners = _corners(self._to_oriented, window)
+        first = np.clip(np.ceil(corners.min(0) - ROUNDING), 0, self._oriented_shape).astype(int)
+        last = np.clip(np.floor(corners.max(0) + ROUNDING) + 1, first, self._oriented_shape).astype(int)
+        return first, last
+
+    def _factor(self) -> Floats:
+        """Oriented voxels for each canonical one, along each oriented axis."""
+        return np.linalg.norm(self._to_oriented[:3, :3], axis=1)
+
+
+def _tilt(affine: Floats) -> float:
+    """Largest angle between an axis of an oriented grid and the patient's axis nearest to it, degrees."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.degrees(np.arccos(np.clip(np.diag(directions).min(), -1, 1))))
+
+
+def _along_axes(oriented: Floats, shape: Shape, spacing: Floats) -> tuple[Floats, Shape]:
+    """Affine and shape of the grid along a volume's own axes; the outer faces of both coincide."""
+    factor = spacing / np.linalg.norm(oriented[:3, :3], axis=0)
+    if np.all(np.abs(factor - 1) < SAME_SPACING):
+        factor = np.ones(3)
+    step = np.eye(4)
+    step[:3, :3], step[:3, 3] = np.diag(factor), (factor - 1) / 2
+    return oriented @ step, _shape(np.round(np.array(shape) / factor))
+
+
+def _upright(oriented: Floats, shape: Shape, spacing: Floats) -> tuple[Floats, Shape]:
+    """Affine and shape of the grid along the patient's axes that just holds a tilted volume."""
+    corners = _corners(oriented, Window((0, 0, 0), shape))
+    low, high = corners.min(0), corners.max(0)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = low + spacing / 2
+    return affine, _shape(np.ceil((high - low) / spacing - ROUNDING))
+
+
+def _shape(size: Floats) -> Shape:
+    x, y, z = (max(1, int(n)) for n in size)
+    return x, y, z
+
+
+def _matrix(affine: Floats) -> Floats:
+    """The linear part for scipy; its diagonal alone where that is all, which scipy does many times faster."""
+    linear = affine[:3, :3]
+    diagonal = np.diag(linear)
+    return diagonal if np.abs(linear - np.diag(diagonal)).max() < ROUNDING else linear
+
+
+def _corners(affine: Floats, window: Window) -> Floats:
+    """Outer corners (8, 3) of a window, mapped by an affine."""
+    ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    corners = np.asarray(window.start) - 0.5 + ends * np.asarray(window.size)
+    return corners @ affine[:3, :3].T + affine[:3, 3]
+
+
+def _within(
+    affine: Floats, start: Sequence[int] | Floats, size: Sequence[int], low: Sequence[int], extent: Sequence[int]
+) -> npt.NDArray[np.bool_]:
+    """Which voxels of a box (`start`, `size`) an affine maps into another box (`low`, `extent`): (x, y, z) bool."""
+    axes = [np.arange(s, s + n) for s, n in zip(start, size, strict=True)]
+    result = np.ones([len(axis) for axis in axes], bool)
+    for row, first, length in zip(affine[:3], low, extent, strict=True):
+        place = row[0] * axes[0][:, None, None] + row[1] * axes[1][None, :, None] + row[2] * axes[2] + row[3]
+        result &= (place >= first - 0.5 - ROUNDING) & (place <= first + length - 0.5 + ROUNDING)
+    return result
 
 
 def _antialias(array: npt.NDArray[np.float32], factor: Floats) -> npt.NDArray[np.float32]:

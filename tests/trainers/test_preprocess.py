@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from trainers import preprocess
 from trainers.data.volumes import Volume
 from trainers.preprocess import CanonicalGrid, Window, normalise
 
@@ -36,31 +37,85 @@ def test_every_orientation_is_seen_as_ras_and_comes_back_unchanged(
     seen = grid.extract(volume.array, grid.whole())
     point = (volume.affine @ [2, 3, 4, 1])[:3]
     assert seen[tuple(np.round(grid.index(point)).astype(int))] == pytest.approx(volume.array[2, 3, 4])
-    block, slices = grid.paste(seen[None], grid.whole())
+    np.testing.assert_allclose(pasted(grid, seen, grid.whole()), volume.array, atol=1e-6)
+
+
+def pasted(grid: CanonicalGrid, seen: np.ndarray, window: Window) -> np.ndarray:
+    """A window's voxels on the volume's own grid, 0 elsewhere."""
     back = grid.oriented_zeros(np.float32)
-    back[slices] = block[0]
-    np.testing.assert_allclose(grid.to_native(back), volume.array, atol=1e-6)
+    for block, slices in grid.paste(seen[None], window):
+        back[slices] = block[0]
+    return grid.to_native(back)
 
 
-@settings(max_examples=25, deadline=None)
+def turned(angles: tuple[float, float, float], spacing: tuple[float, float, float]) -> np.ndarray:
+    """An affine turned about x, y and z (degrees) about a point inside the image."""
+    affine = np.eye(4)
+    for axis, angle in enumerate(np.radians(angles)):
+        i, j = [a for a in range(3) if a != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        affine[:3, :3] = affine[:3, :3] @ turn
+    affine[:3, :3] = affine[:3, :3] @ np.diag(spacing)
+    affine[:3, 3] = [3.0, -8.0, 5.0]
+    return affine
+
+
+def world(affine: np.ndarray, shape: tuple[int, int, int], weights: tuple[float, ...] = (1.0, 2.0, -1.5)) -> np.ndarray:
+    """A ramp that is linear in RAS mm, so that linear sampling must hit it exactly."""
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype(float)
+    place = np.tensordot(affine[:3, :3], index, 1) + affine[:3, 3].reshape(3, 1, 1, 1)
+    return np.tensordot(weights, place, 1).astype(np.float32)
+
+
+def inner(mask: np.ndarray, width: int = 3) -> np.ndarray:
+    """The part of a mask that is at least `width` voxels from its border."""
+    return ndimage.binary_erosion(mask, iterations=width, border_value=0)
+
+
+@settings(max_examples=30, deadline=None)
 @given(
-    spacing=st.tuples(*[st.floats(0.5, 2.5)] * 3),
-    start=st.tuples(*[st.integers(-4, 12)] * 3),
+    spacing=st.tuples(*[st.floats(0.6, 2.2)] * 3),
+    angles=st.tuples(*[st.sampled_from([-35.0, -8.0, 0.0, 8.0, 25.0])] * 3),
+    flips=st.tuples(*[st.sampled_from([1.0, -1.0])] * 3),
 )
-def test_a_window_pastes_back_where_it_was_cut(spacing: tuple[float, ...], start: tuple[int, int, int]) -> None:
-    """A ramp in world millimetres survives cutting and pasting, inside the image and the window."""
-    affine = np.diag([*spacing, 1.0])
-    index = np.stack(np.meshgrid(*map(np.arange, (20, 18, 16)), indexing="ij"))
-    world = (index * np.reshape(spacing, (3, 1, 1, 1))).sum(0).astype(np.float32)
-    grid = CanonicalGrid(Volume(world, affine), (1, 1, 1))
-    window = Window(start, (12, 12, 12))
-    block, slices = grid.paste(grid.extract(world, window)[None], window)
-    if min(block.shape) < 5:
-        return
-    inner = (slice(2, -2),) * 3
-    covered = grid.extract(np.ones_like(world), window).min() > 0.99
-    if covered:
-        np.testing.assert_allclose(block[0][inner], world[slices][inner], atol=2.0)
+def test_cutting_and_pasting_are_true_to_the_millimetre(
+    spacing: tuple[float, float, float], angles: tuple[float, float, float], flips: tuple[float, float, float]
+) -> None:
+    affine = turned(angles, spacing) @ np.diag([*flips, 1.0])
+    shape = (26, 24, 22)
+    ramp = world(affine, shape)
+    grid = CanonicalGrid(Volume(ramp, affine), (1, 1, 1))
+    window = Window.around(grid.index((affine @ [13, 12, 11, 1])[:3]), (12, 12, 12))
+    seen = grid.extract(ramp, window)
+    moved = grid.affine.copy()
+    moved[:3, 3] = (grid.affine @ [*window.start, 1])[:3]
+    margin = int(np.ceil(2 * max(1 / s for s in spacing))) + 2
+    deep = grid.extract(inner(np.ones(shape, bool), margin).astype(np.float32), window) > 0.999
+    np.testing.assert_allclose(seen[deep], world(moved, window.size)[deep], atol=2e-2)
+    exact = world(moved, window.size)
+    back = pasted(grid, exact, window)
+    covered = inner(pasted(grid, np.ones(window.size, np.float32), window) > 0.999, 2)
+    np.testing.assert_allclose(back[covered], ramp[covered], atol=2e-2)
+
+
+def test_a_tilted_scan_is_seen_upright() -> None:
+    affine = turned((30.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    grid = CanonicalGrid(Volume(np.zeros((30, 30, 30)), affine), (1, 1, 1))
+    np.testing.assert_allclose(grid.affine[:3, :3], np.eye(3), atol=1e-9)
+    assert grid.contains((affine @ [29, 29, 29, 1])[:3]) and not grid.contains((affine @ [31, 0, 0, 1])[:3])
+    slight = CanonicalGrid(Volume(np.zeros((30, 30, 30)), turned((5.0, 0.0, 0.0), (1.0, 1.0, 1.0))), (1, 1, 1))
+    assert slight.shape == (30, 30, 30)
+
+
+def test_pasting_in_slabs_is_pasting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(0).random((20, 18, 16)).astype(np.float32)
+    grid = CanonicalGrid(Volume(array, np.diag([0.8, 1.1, 1.4, 1])), (1, 1, 1))
+    seen = grid.extract(array, grid.whole())
+    whole = pasted(grid, seen, grid.whole())
+    monkeypatch.setattr(preprocess, "SLAB_VOXELS", 700)
+    np.testing.assert_allclose(pasted(grid, seen, grid.whole()), whole, atol=1e-6)
 
 
 def test_outside_of_the_image_is_zero() -> None:

@@ -115,6 +115,7 @@ def test_uncertainty_is_at_the_border_and_zero_where_it_did_not_look(trained: Pa
         ({}, "Place a point"),
         ({"points": [(500.0, 0.0, 0.0)]}, "outside the image"),
         ({"roi": Roi((500, 0, 0), (10, 10, 10))}, "outside the image"),
+        ({"roi": Roi((30, 20, 20), (10, 0, 10))}, "no extent"),
     ],
 )
 def test_a_large_image_needs_a_place_to_look(untrained: Path, arguments: dict[str, Any], message: str) -> None:
@@ -123,11 +124,92 @@ def test_a_large_image_needs_a_place_to_look(untrained: Path, arguments: dict[st
     assert caught.value.code == "needs_region"
 
 
-def test_nothing_found_is_said(trained: Path) -> None:
-    empty = Volume(np.random.default_rng(0).normal(size=(60, 40, 40)).astype(np.float32), np.eye(4))
-    found = Segmenter(trained)(empty, points=[(30.0, 20.0, 20.0)])
-    if not found.label.array.any():
-        assert "point 1" in found.warnings[0]
+class Blind(torch.nn.Module):
+    """A network that sees background everywhere, or foreground in one corner of every window."""
+
+    def __init__(self, corner: int = 0) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.corner = corner
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(image.shape[0], 3, *image.shape[2:])
+        logits[:, 0] = 5
+        if self.corner:
+            logits[:, 1, : self.corner, : self.corner, : self.corner] = 10
+        return logits
+
+
+def test_nothing_found_is_said(tiny_spec: ModelSpec) -> None:
+    blind, (image, _) = Segmenter.from_network(tiny_spec, Blind()), two_balls(np.eye(4))
+    near = blind(image, points=[(30.0, 20.0, 20.0)])
+    assert not near.label.array.any() and "point 1" in near.warnings[0]
+    assert "region" in blind(image, roi=Roi((30, 20, 20), (20, 20, 20))).warnings[0]
+    assert "image" in blind(Volume(image.array[:16, :16, :16], np.eye(4))).warnings[0]
+
+
+def test_what_lies_outside_a_region_is_not_taken_for_its_organ(trained: Path) -> None:
+    image, _ = two_balls(np.eye(4))
+    found = Segmenter(trained)(image, roi=Roi((30, 34, 34), (8, 8, 8)))
+    assert not found.label.array.any() and found.warnings
+
+
+def test_two_organs_in_one_crop_are_both_found(trained: Path) -> None:
+    one, two = ball((28, 16, 16), (7.0, 7.5, 7.5)), ball((28, 16, 16), (20.0, 7.5, 7.5))
+    image = Volume(one[0] + two[0], np.eye(4))
+    for points in ((), [(7.0, 7.0, 7.0), (20.0, 8.0, 8.0)]):
+        label = Segmenter(trained)(image, points=points).label.array
+        assert (label[:13] > 0).sum() > 200 and (label[15:] > 0).sum() > 200
+    only = Segmenter(trained)(image, points=[(20.0, 8.0, 8.0)]).label.array
+    assert (only[15:] > 0).sum() > 200 > (only[:11] > 0).sum()
+
+
+def test_the_window_moves_onto_the_organ(trained: Path) -> None:
+    """A point at the organ's edge finds as much of it as one in its middle."""
+    image, truth = two_balls(np.eye(4))
+    edge = Segmenter(trained)(image, points=[(15.0, 13.0, 14.0)])
+    assert dice(edge.label.array[:30], truth.array[:30]) > 0.85
+
+
+TILTED = np.array([[1, 0, 0, 5], [0, 0.82, -0.574, 3], [0, 0.574, 0.82, -9], [0, 0, 0, 1]])
+
+
+def test_a_tilted_scan_is_segmented_in_place(trained: Path) -> None:
+    image, truth = two_balls(TILTED)
+    found = Segmenter(trained)(image, points=organ_points(truth))
+    assert ((found.label.array > 0) == (truth.array > 0)).mean() > 0.99
+    assert dice(found.label.array, truth.array) > 0.8
+
+
+def test_views_are_averaged_only_when_asked(tiny_spec: ModelSpec) -> None:
+    class Counting(Blind):
+        calls = 0
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            Counting.calls += 1
+            return super().forward(image)
+
+    image = Volume(ball((16, 16, 16), (8.0, 8.0, 8.0))[0], np.eye(4))
+    model = Segmenter.from_network(tiny_spec.replace(views=[0.8, 1.0, 1.2]), Counting())
+    model(image, test_time_augmentation=False)
+    assert Counting.calls == 1
+    model(image)
+    assert Counting.calls == 1 + 6
+
+
+def test_a_region_of_a_whole_body_is_refused_at_once(untrained: Path) -> None:
+    body = Volume(np.zeros((200, 200, 200), np.uint8), np.eye(4))
+    with pytest.raises(VolumeError, match="closer around"):
+        Segmenter(untrained)(body, roi=Roi((100, 100, 100), (200, 200, 200)))
+
+
+def test_a_large_image_without_labels_is_left_out_of_a_measurement(untrained: Path, tmp_path: Path) -> None:
+    image, label = two_balls(np.eye(4))
+    case = Case("empty", tmp_path / "i.nrrd", tmp_path / "l.nrrd")
+    write_volume(case.image, image)
+    write_volume(case.label, label.like(np.zeros_like(label.array)))
+    report = evaluate(untrained, [case])
+    assert report.skipped == ["empty"] and not report.per_case
 
 
 def test_inference_can_be_cancelled(untrained: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ class Report:
 
     Attributes:
         per_case: `{"id", "dice": {label: value}, "hd95_mm": {label: value}, "seconds", "prompted"}` of each case.
+        skipped: large images without a labelled organ: there is no place to look and nothing to compare.
     """
 
     per_case: list[dict[str, Any]]
+    skipped: list[str] = field(default_factory=list)
 
     def mean(self, metric: str) -> dict[str, float]:
         """Mean of `dice` or `hd95_mm` for each label, over the cases where it is defined and finite."""
@@ -62,7 +64,7 @@ class Report:
         missed = sum(math.isinf(v) for case in self.per_case for v in case["hd95_mm"].values())
         return _finite(
             {
-                "cases": len(self.per_case),
+                "cases": len(self.per_case), "skipped": self.skipped,
                 "dice_mean": self.dice_mean, "dice": self.dice,
                 "hd95_mm_mean": self.hd95_mean, "hd95_mm": self.mean("hd95_mm"),
                 "labels_missed": missed, "seconds_per_case": self.seconds, "per_case": self.per_case,
@@ -92,12 +94,16 @@ def evaluate_segmenter(
     test_time_augmentation: bool = True,
 ) -> Report:
     """Measures a model in memory. A large image is prompted with a point in the middle of each labelled organ."""
-    done = []
+    report = Report([])
     for number, case in enumerate(cases):
         monitor.check()
-        done.append(_measure(segmenter, case, test_time_augmentation))
+        measured = _measure(segmenter, case, test_time_augmentation)
+        if measured is None:
+            report.skipped.append(case.id)
+        else:
+            report.per_case.append(measured)
         monitor.report(case=case.id, progress=(number + 1) / len(cases))
-    return Report(done)
+    return report
 
 
 def reference_cases(model_dir: Path | str) -> list[Case]:
@@ -106,11 +112,13 @@ def reference_cases(model_dir: Path | str) -> list[Case]:
     return find_cases(folder) if folder.is_dir() else []
 
 
-def _measure(segmenter: Segmenter, case: Case, average: bool) -> dict[str, Any]:
+def _measure(segmenter: Segmenter, case: Case, average: bool) -> dict[str, Any] | None:
     image, truth = load_case(case, segmenter.spec)
     large = not is_small(CanonicalGrid(image, segmenter.settings.spacing), segmenter.settings)
     started = time.perf_counter()
     points = organ_points(truth) if large else ()
+    if large and not points:
+        return None
     found = segmenter(image, points=points, test_time_augmentation=average)
     seconds = time.perf_counter() - started
     metrics = label_metrics(found.label.array, truth.array, segmenter.spec.labels, image.spacing)

@@ -18,7 +18,7 @@ from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.preprocess import Preprocess
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights
-from trainers.tasks.segmentation.regions import Roi, first_windows, is_small
+from trainers.tasks.segmentation.regions import Roi, is_one_window, is_small, windows_at, windows_over
 from trainers.tasks.segmentation.search import Search
 
 Floats = npt.NDArray[np.float32]
@@ -85,12 +85,13 @@ class Segmenter:
             VolumeError: `needs_region`. Cancelled: from the monitor.
         """
         search = Search(volume, self.settings, self.spec.organs, self.probabilities, test_time_augmentation, monitor)
-        if is_small(search.grid, self.settings):
+        near = windows_at(search.grid, self.settings, points)
+        if is_one_window(search.grid, self.settings) or (not near and is_small(search.grid, self.settings)):
             search.take(search.grid.whole())
-        elif points:
-            search.near_points(first_windows(search.grid, self.settings, points, None))
+        elif near:
+            search.near_points(near)
         else:
-            search.in_region(first_windows(search.grid, self.settings, (), roi))
+            search.in_region(windows_over(search.grid, self.settings, roi), roi)
         label, uncertainty = search.paste(self.values)
         return Segmentation(volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
 

@@ -55,12 +55,17 @@ def load_samples(cases: Iterable[Case], spec: ModelSpec) -> list[Sample]:
 
 def organ_points(label: Volume) -> list[list[float]]:
     """Middles (RAS mm) of the labelled organs of a label map, specks left out."""
-    pieces, _ = ndimage.label(label.array > 0, structure=np.ones((3, 3, 3)))
+    found = ndimage.find_objects((label.array > 0).astype(np.uint8))
+    if not found:
+        return []
+    region = found[0]
+    first = np.array([s.start for s in region])
+    pieces, _ = ndimage.label(label.array[region] > 0, structure=np.ones((3, 3, 3)))
     smallest = SPECK_MM3 / float(np.prod(label.spacing))
     points = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         if (pieces[box] == number).sum() >= smallest:
-            middle = [(s.start + s.stop - 1) / 2 for s in box]
+            middle = first + [(s.start + s.stop - 1) / 2 for s in box]
             points.append([float(v) for v in (label.affine @ [*middle, 1.0])[:3]])
     return points
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.special import entr
 
 from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.preprocess import CanonicalGrid, Preprocess, Window, normalise
+from trainers.tasks.segmentation.regions import Roi, holds
 
 Floats = npt.NDArray[np.float32]
 RECENTRE_MM = 2.0  # a window is moved until the organ's middle is this near its own
 RECENTRE_ROUNDS = 4
+REGION_MARGIN_MM = 5.0  # the middle of an organ may lie this far outside a region that was drawn for it
+SECOND_SHARE = 0.5  # in a crop, another organ is at least half as large as the largest
 SMALLEST_MM3 = 200.0  # less than a tenth of the smallest adult hippocampus is not one
 SURENESS_GAP = 0.1  # in a region, what is this much less sure than the surest find is taken for something else
 
@@ -60,7 +64,7 @@ class Search:
         average: bool,
         monitor: Monitor,
     ) -> None:
-        """`organs` is how many a patient has; `probabilities` runs the network on a window, averaged over views if asked."""
+        """`organs`: how many a patient has. `probabilities`: runs the network on a window, in more views if asked."""
         self.volume, self.settings, self.organs = volume, settings, organs
         self.probabilities, self.average, self.monitor = probabilities, average, monitor
         self.grid = CanonicalGrid(volume, settings.spacing)
@@ -69,8 +73,8 @@ class Search:
         self.seconds = {"pre": 0.0, "infer": 0.0, "post": 0.0}
 
     def take(self, window: Window) -> None:
-        """Segments one window as it is."""
-        self.finds.append(self._look(window, self.average))
+        """Segments one window as it is, all organs in it."""
+        self.finds.append(self._look(window, self.average, self.organs))
         if self.finds[0].middle() is None:
             self.warnings.append("Nothing was found in the image.")
 
@@ -84,44 +88,56 @@ class Search:
             elif not self._known(find):
                 self.finds.append(self._look(find.window, self.average))
 
-    def in_region(self, windows: Sequence[Window]) -> None:
+    def in_region(self, windows: Sequence[Window], roi: Roi | None) -> None:
         """Segments the organs in windows that cover a region: the surest ones, as many as a patient has."""
         candidates = []
         for number, window in enumerate(windows):
             self.monitor.report(progress=0.8 * number / len(windows))
-            find = self._settle(self._look(window, average=False))
+            find = self._look(window, average=False)
             if not self._too_small(find):
-                candidates.append(find)
+                find = self._settle(find)
+                if not self._too_small(find) and self._belongs(find, roi):
+                    candidates.append(find)
+        self._keep_surest(candidates)
+        if not self.finds:
+            self.warnings.append("Nothing was found in the region of interest.")
+
+    def _keep_surest(self, candidates: Sequence[Find]) -> None:
         best = max((c.sureness for c in candidates), default=0.0)
         for find in sorted(candidates, key=lambda c: c.sureness, reverse=True):
             sure = find.sureness > best - SURENESS_GAP
             if sure and len(self.finds) < self.organs and not self._known(find):
                 self.finds.append(self._look(find.window, self.average))
-        if not self.finds:
-            self.warnings.append("Nothing was found in the region of interest.")
+
+    def _belongs(self, find: Find, roi: Roi | None) -> bool:
+        """Whether the organ's middle lies in the region that was drawn."""
+        middle = find.middle()
+        if roi is None or middle is None:
+            return middle is not None
+        return holds(roi, (self.grid.affine @ [*middle, 1.0])[:3], REGION_MARGIN_MM)
 
     def paste(self, values: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Floats]:
         """The label map (classes replaced by `values`) and the entropy in nats, on the image's own voxels."""
         started = time.perf_counter()
         label, entropy = self.grid.oriented_zeros(np.uint8), self.grid.oriented_zeros(np.float32)
         for find in self.finds:
-            block, slices = self.grid.paste(find.maps, find.window)
-            found = values[block.argmax(0)]
-            label[slices] = np.where(found > 0, found, label[slices])
-            entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
+            for block, slices in self.grid.paste(find.maps, find.window):
+                found = values[block.argmax(0)]
+                label[slices] = np.where(found > 0, found, label[slices])
+                entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
         native = self.grid.to_native(label), self.grid.to_native(entropy)
         self.seconds["post"] += time.perf_counter() - started
         self.monitor.report(progress=1.0)
         return native
 
-    def _look(self, window: Window, average: bool) -> Find:
-        """Runs the network on a window and keeps the largest piece that it shows."""
+    def _look(self, window: Window, average: bool, organs: int = 1) -> Find:
+        """Runs the network on a window and keeps the largest pieces that it shows, one for each organ."""
         self.monitor.check()
         started = time.perf_counter()
         image = self.grid.extract(self.volume.array, window)
         image = normalise(image, self.grid.inside(window), self.settings.clip)
         prepared = time.perf_counter()
-        maps = largest_piece(self.probabilities(image, average))
+        maps = largest_pieces(self.probabilities(image, average), organs)
         self.seconds["pre"] += prepared - started
         self.seconds["infer"] += time.perf_counter() - prepared
         return Find(window, maps)
@@ -148,13 +164,20 @@ class Search:
         return any(np.all(np.abs(np.subtract(find.window.start, f.window.start)) < half) for f in self.finds)
 
 
-def largest_piece(maps: Floats) -> Floats:
-    """Turns all but the largest connected piece of foreground into background. Takes and returns (class, x, y, z)."""
+def largest_pieces(maps: Floats, most: int = 1) -> Floats:
+    """Turns all but the largest connected pieces of foreground into background.
+
+    Args:
+        maps: class probabilities (class, x, y, z).
+        most: how many pieces stay; those beside the largest only if they are at least half as large.
+    """
     pieces, count = ndimage.label(maps.argmax(0) > 0)
     if count < 2:
         return maps
     sizes = np.bincount(pieces.ravel())[1:]
-    stray = (pieces > 0) & (pieces != 1 + sizes.argmax())
+    order = sizes.argsort()[::-1][:most]
+    kept = [number + 1 for number in order if sizes[number] >= SECOND_SHARE * sizes.max()]
+    stray = (pieces > 0) & ~np.isin(pieces, kept)
     out = maps.copy()
     out[:, stray] = 0
     out[0, stray] = 1
@@ -163,5 +186,4 @@ def largest_piece(maps: Floats) -> Floats:
 
 def entropy_of(maps: Floats) -> Floats:
     """Shannon entropy over the first axis, nats."""
-    p = np.clip(maps, 1e-7, 1)
-    return -(p * np.log(p)).sum(0)
+    return entr(maps).sum(0)
