@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from demo.folder import FolderInUse, empty_folder
+from demo.studies import TooFewPatients, make_studies
 from trainers.zoo import SHIPPED, versions
 
 HERE = Path(__file__).parent
@@ -19,7 +20,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for studies, pictures and logs; emptied first.")] = HERE / "out",
+    out: Annotated[
+        Path, typer.Option(help="Folder for studies, pictures and logs; an earlier demo's is emptied.")
+    ] = HERE / "out",
     report: Annotated[Path, typer.Option(help="The report.")] = HERE / "report.html",
     corrected: Annotated[int, typer.Option(min=4, help="Studies to correct and submit.")] = 8,
     held_out: Annotated[int, typer.Option(min=1, help="Cases to measure on, never submitted.")] = 6,
@@ -31,12 +34,14 @@ def main(
     from demo.report import write_report
     from demo.server import running_server
     from demo.story import Step, Story
-    from demo.studies import make_studies
 
     started = time.monotonic()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    studies = make_studies(out, versions(SHIPPED / MODEL)[-1], corrected, held_out)
+    try:
+        empty_folder(out)
+        studies = make_studies(out, versions(SHIPPED / MODEL)[-1], corrected, held_out)
+    except (FolderInUse, TooFewPatients) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
     console.print(f"[bold]Studies[/bold]: {studies.origin}")
     made = Step("Make the studies", time.monotonic() - started, f"{corrected} to correct, {held_out} held out, 1 head")
     starting = time.monotonic()

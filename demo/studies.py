@@ -18,6 +18,10 @@ HEAD = "whole_head"
 DATA_VARIABLE = "MEDGAN_DATA"
 
 
+class TooFewPatients(ValueError):
+    """MEDGAN_DATA has not enough patients that the model was not trained on."""
+
+
 @dataclass(frozen=True)
 class DemoStudies:
     """What the demo works on.
@@ -43,10 +47,14 @@ def make_studies(out: Path, model_dir: Path, corrected: int, held_out: int) -> D
         model_dir: the shipped model; tells which real patients it was not trained on.
         corrected: how many studies are corrected and submitted.
         held_out: how many cases are kept to measure on.
+
+    Raises:
+        TooFewPatients: MEDGAN_DATA has some patients, but not enough.
     """
+    patients = real_patients(model_dir)
+    _check_enough(patients, corrected, held_out)
     (out / "studies").mkdir(parents=True, exist_ok=True)
     write_volume(out / "studies" / f"{HEAD}.nii.gz", head(), compress=True)
-    patients = real_patients(model_dir)
     if patients:
         return _real(out, patients, corrected, held_out)
     return _varied(out, reference_cases(model_dir), corrected, held_out)
@@ -57,8 +65,17 @@ def real_patients(model_dir: Path) -> list[Case]:
     root = os.environ.get(DATA_VARIABLE)
     if not root or not (Path(root) / "hippocampus").is_dir():
         return []
-    unseen = set(ModelSpec.load(model_dir).training["split"]["test"])
+    unseen = set(ModelSpec.load(model_dir).training.get("split", {}).get("test", []))
     return [case for case in find_cases(Path(root) / "hippocampus") if case.id in unseen]
+
+
+def _check_enough(patients: list[Case], corrected: int, held_out: int) -> None:
+    if 0 < len(patients) < corrected + held_out:
+        raise TooFewPatients(
+            f"The demo needs {corrected + held_out} patients that the model was not trained on ({corrected} to "
+            f"correct, {held_out} held out); {DATA_VARIABLE} has {len(patients)}. Ask for fewer, or unset "
+            f"{DATA_VARIABLE} to use variations of a template."
+        )
 
 
 def _real(out: Path, patients: list[Case], corrected: int, held_out: int) -> DemoStudies:
