@@ -92,6 +92,7 @@ class Segmenter:
             search.near_points(near)
         else:
             search.in_region(windows_over(search.grid, self.settings, roi), roi)
+        search.warn_if_unsure()
         label, uncertainty = search.paste(self.values)
         return Segmentation(volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
 
