@@ -13,14 +13,15 @@ from trainers.__main__ import app
 from trainers.data.cases import Case
 from trainers.fit import FitConfig
 from trainers.recipes import RECIPES, Recipe
-from trainers.spec import ModelSpec
+from trainers.spec import SPEC_FILE, ModelSpec
 from trainers.tasks.segmentation import SegmentationConfig
 
 
-def run(*arguments: str, code: int = 0) -> str:
+def run(*arguments: str | Path, code: int = 0) -> str:
+    """What a command says: on standard output if it succeeds, on standard error if it does not."""
     result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
     assert result.exit_code == code, result.output
-    return result.output
+    return result.stderr if code else result.stdout
 
 
 @pytest.fixture
@@ -96,3 +97,71 @@ def test_list_shows_models_and_recipes(untrained: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MEDGAN_MODELS", str(untrained.parents[1]))
     printed = run("list")
     assert "ball" in printed and "hippocampus_segmentation" in printed
+
+
+def test_a_damaged_model_is_listed_as_such(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDGAN_MODELS", str(untrained.parents[1]))
+    (untrained.with_name("v0002")).mkdir()
+    (untrained.with_name("v0002") / SPEC_FILE).write_text("not json")
+    lines = run("list").splitlines()
+    assert any("ball" in line and "v0001" in line and "segmentation" in line for line in lines)
+    assert any("ball" in line and "v0002" in line and "damaged" in line for line in lines)
+
+
+def test_a_part_needs_a_split(untrained: Path, ball_cases: list[Case], tmp_path: Path) -> None:
+    command = ("evaluate", "segmentation", "--model", untrained, "--data", tmp_path / "data", "--device", "cpu")
+    assert "does not tell its test patients" in run(*command, "--part", "test", code=2)
+    assert "'train' is not one of 'all', 'test', 'validation'" in run(*command, "--part", "train", code=2)
+
+
+def test_none_of_the_patients_is_there(untrained: Path, ball_cases: list[Case], tmp_path: Path) -> None:
+    ModelSpec.load(untrained).replace(training={"split": {"test": ["elsewhere"]}}).save(untrained)
+    printed = run(
+        "evaluate", "segmentation", "--model", untrained, "--data", tmp_path / "data", "--part", "test", code=2
+    )
+    assert "None of the test patients of ball" in printed
+
+
+def test_names_with_brackets_are_shown_as_they_are(untrained: Path, ball_cases: list[Case], tmp_path: Path) -> None:
+    """Brackets are markup to the terminal library; a name may have them all the same."""
+    data, odd = tmp_path / "data", tmp_path / "[bold]odd"
+    assert "'[/red]'" in run("evaluate", "segmentation", "--model", "[/red]", "--data", data, code=2)
+    untrained.rename(odd)
+    shown = run("evaluate", "segmentation", "--model", odd, "--data", data, "--device", "cpu")
+    assert "[bold]odd" in shown.replace("\n", "")
+
+
+def _interrupted(*arguments: object) -> None:
+    raise RuntimeError("the machine went down")
+
+
+def test_a_stopped_run_with_other_settings_is_explained(
+    recipe: Recipe, ball_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", "segmentation", "--model", "ball", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("trainers.tasks.segmentation.train.evaluate", _interrupted)
+        run(*command, "--steps", "3", code=1)
+    printed = run(*command, code=2)
+    assert "other settings" in printed and "choose another --out or remove it" in printed
+
+
+def test_too_few_patients_are_explained(recipe: Recipe, ball_cases: list[Case], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    command = ("train", "segmentation", "--data", data, "--out", tmp_path / "out")
+    assert "needs at least 41 patients: 30 test + 10 validation" in run(*command, code=2)
+
+
+@pytest.mark.parametrize(("given", "expected"), [((), 0.25), (("--adversarial", "0"), 0.0)])
+def test_the_adversarial_weight_is_the_recipes_unless_given(
+    recipe: Recipe,
+    ball_cases: list[Case],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...],
+    expected: float,
+) -> None:
+    fooling = replace(recipe, fit=replace(recipe.fit, steps=2), config=replace(recipe.config, adversarial=0.25))
+    monkeypatch.setitem(RECIPES, "ball", fooling)
+    run("train", "segmentation", "--model", "ball", "--data", tmp_path / "data", "--out", tmp_path / "out", *given)
+    assert ModelSpec.load(tmp_path / "out").training["task"]["adversarial"] == expected

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from trainers import zoo
 from trainers.data.cases import Case, find_cases, hash_fraction, split_cases
-from trainers.files import atomic_path
+from trainers.files import atomic_path, atomic_write_text
 from trainers.networks import build
 from trainers.recipes import RECIPES
 from trainers.spec import (
@@ -37,8 +42,9 @@ def test_a_bad_spec_is_an_unavailable_model(tmp_path: Path, text: str) -> None:
 
 
 def test_a_spec_of_a_later_format_is_refused(untrained: Path) -> None:
+    """Though it has keys that this program does not know."""
     value = json.loads((untrained / SPEC_FILE).read_text())
-    (untrained / SPEC_FILE).write_text(json.dumps({**value, "format": 99}))
+    (untrained / SPEC_FILE).write_text(json.dumps({**value, "format": 99, "latent": 64}))
     with pytest.raises(ModelNotAvailable, match="format 99"):
         ModelSpec.load(untrained)
 
@@ -90,6 +96,30 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.json", "old")]
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o007, 0o660)])
+def test_new_files_obey_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    """The umask that a program is started with."""
+    code = f"from trainers.files import atomic_write_text; atomic_write_text(r'{tmp_path}/a.txt', 'label')"
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, umask=umask, timeout=60, check=True)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "label.txt"
+    path.write_text("old")
+    path.chmod(0o640)
+    atomic_write_text(path, "new")
+    assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_hidden_files_are_no_cases(ball_cases: list[Case], tmp_path: Path) -> None:
+    """As copies from a Mac bring along, and unfinished writes."""
+    for name in ("._p0.nii.gz", ".writing-x.nii.gz"):
+        (tmp_path / "data" / "images" / name).touch()
+    assert [c.id for c in find_cases(tmp_path / "data")] == [c.id for c in ball_cases]
+
+
 def test_cases_are_pairs_and_missing_partners_are_named(ball_cases: list[Case], tmp_path: Path) -> None:
     assert [c.id for c in find_cases(tmp_path / "data")] == [c.id for c in ball_cases]
     ball_cases[2].label.unlink()
@@ -123,3 +153,40 @@ def test_models_are_found_by_name_folder_and_newest_version(untrained: Path, mon
     assert find_model(str(untrained.parent)) == untrained
     with pytest.raises(ModelNotAvailable, match="Known: ball"):
         find_model("cube")
+
+
+@pytest.fixture
+def here(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A server's folder of models with versions 2 and 10000 of the ball, whose version 1 ships."""
+    monkeypatch.setattr(zoo, "SHIPPED", untrained.parents[1])
+    monkeypatch.setenv(zoo.MODELS_VARIABLE, str(tmp_path / "server"))
+    for version in ("v0002", "v9999", "v10000"):
+        shutil.copytree(untrained, tmp_path / "server" / "ball" / version)
+    return tmp_path / "server" / "ball"
+
+
+def test_the_models_of_the_variable_come_before_those_that_ship(here: Path) -> None:
+    assert find_model("ball") == here / "v10000"
+
+
+@pytest.mark.parametrize("by", ["name", "folder"])
+@pytest.mark.parametrize("version", ["v0001", "v0002"])
+def test_the_version_that_serves_is_taken(here: Path, untrained: Path, by: str, version: str) -> None:
+    """Also if it is the one that ships, and the server's folder has others."""
+    atomic_write_text(here / "current", json.dumps({"version": version}))
+    expected = untrained if version == "v0001" else here / "v0002"
+    assert find_model("ball" if by == "name" else str(here)) == expected
+
+
+def test_a_server_that_went_back_to_the_shipped_version_may_have_no_other(here: Path, untrained: Path) -> None:
+    for folder in here.glob("v*"):
+        shutil.rmtree(folder)
+    (here / "current").write_text('{"version": "v0001"}')
+    assert find_model("ball") == find_model(str(here)) == untrained
+
+
+@pytest.mark.parametrize(("text", "message"), [('{"version": "v0007"}', "v0007"), ("{}", "damaged"), ("", "damaged")])
+def test_a_version_that_is_not_there_is_not_replaced_by_another(here: Path, text: str, message: str) -> None:
+    (here / "current").write_text(text)
+    with pytest.raises(ModelNotAvailable, match=message):
+        find_model("ball")
