@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainers.__main__ import app
+from trainers.console import ConsoleMonitor, console_monitor
 from trainers.data.cases import Case
 from trainers.fit import FitConfig
 from trainers.recipes import RECIPES, Recipe
@@ -165,3 +166,13 @@ def test_the_adversarial_weight_is_the_recipes_unless_given(
     monkeypatch.setitem(RECIPES, "ball", fooling)
     run("train", "segmentation", "--model", "ball", "--data", tmp_path / "data", "--out", tmp_path / "out", *given)
     assert ModelSpec.load(tmp_path / "out").training["task"]["adversarial"] == expected
+
+
+@pytest.mark.parametrize(("rank", "shown"), [("0", True), ("1", False)])
+def test_only_the_first_of_several_processes_shows_a_bar(
+    monkeypatch: pytest.MonkeyPatch, rank: str, shown: bool
+) -> None:
+    for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with console_monitor() as monitor:
+        assert isinstance(monitor, ConsoleMonitor) is shown

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainers.distributed import World
 from trainers.fit import (
     CHECKPOINT_FILE,
     Batch,
@@ -193,6 +195,15 @@ def test_two_processes_train_as_one(tmp_path: Path, every: int) -> None:
     assert abs(one["weights"][0] - 3) < 0.05
     assert one["measured"] == {0: [120], 40: [40, 80, 120]}[every]
     assert two["measured"] == [] and two["heard"] == 0 and one["heard"] >= 120
+
+
+def test_processes_wait_while_the_first_one_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring may take longer than the half hour that torch waits by default."""
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **options: told.update(options))
+    with World(rank=0, local_rank=0, size=2):
+        assert told["timeout"] >= timedelta(hours=2)
 
 
 def test_a_run_that_ended_with_a_measurement_is_not_measured_again(tmp_path: Path) -> None:
