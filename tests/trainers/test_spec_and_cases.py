@@ -98,8 +98,11 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o007, 0o660)])
 def test_new_files_obey_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
-    """The umask that a program is started with."""
-    code = f"from trainers.files import atomic_write_text; atomic_write_text(r'{tmp_path}/a.txt', 'label')"
+    """The umask that a program is started with, which is left as it was."""
+    code = (
+        "import os; from trainers.files import atomic_write_text; "
+        f"atomic_write_text(r'{tmp_path}/a.txt', 'label'); assert os.umask(0) == {umask}"
+    )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, umask=umask, timeout=60, check=True)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
