@@ -34,12 +34,12 @@ def clinic(folder: Path, cases: Sequence[Case], *options: str) -> Iterator[MedGA
 
 
 def served_dice(client: MedGANClient, model: str, cases: Sequence[Case], out: Path) -> float:
-    """Mean Dice, over labels and cases, of what the server answers to uploaded images."""
+    """Mean Dice, over labels and cases, of what the server answers to uploaded images, each looked at once."""
     info = client.info().model(model)
     assert info is not None
     scores: list[float] = []
     for case in cases:
-        part = client.infer(model, out, file=case.image).parts[0]
+        part = client.infer(model, out, file=case.image, options={"test_time_augmentation": False}).parts[0]
         truth = read_label(case.label)
         found = read_label(part.path)
         scores += label_metrics(found.array, truth.array, info.labels, truth.spacing)["dice"].values()
