@@ -48,7 +48,7 @@ class ServerConfig:
     patient_pattern: str = ""
     dice_tolerance: float = 0.0
     label_tolerance: float = 0.02
-    reference_tolerance: float = 0.03
+    reference_tolerance: float = 0.10
     reservation_minutes: float = 10.0
     models: Path = SHIPPED_MODELS
 
