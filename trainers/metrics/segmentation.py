@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
+
+# MONAI 1.6 warns of its own call to its own function.
+warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*")
 
 Array = npt.NDArray[Any]
 
