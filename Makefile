@@ -7,6 +7,7 @@ PORT ?= 8000
 STUDIES ?= studies
 # One thread a process: two busy processes on few cores slow each other down tenfold.
 export OMP_NUM_THREADS ?= 1
+export PYTHONUTF8 = 1
 
 .PHONY: help env demo serve test lint format bench clean
 .DEFAULT_GOAL := help

@@ -60,7 +60,10 @@ def curves(losses: Sequence[Sequence[float]], metrics: Sequence[Sequence[float]]
     top.set_ylabel("training loss")
     bottom.plot(*np.transpose(metrics), color="#2a6f97", lw=1.8, marker="o", ms=4)
     bottom.axhline(metrics[0][1], color="#888888", lw=1, ls="--")
-    bottom.annotate("serving version", (0, metrics[0][1]), xytext=(6, 5), textcoords="offset points", color="#666666")
+    last = metrics[-1][0]
+    bottom.annotate(
+        "serving version", (last, metrics[0][1]), xytext=(0, 4), textcoords="offset points", color="#666666", ha="right"
+    )
     bottom.set_ylabel(f"{name}, validation")
     bottom.set_xlabel("epoch")
     for axis in (top, bottom):

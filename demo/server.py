@@ -79,7 +79,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise ServerDidNotStart(f"The server did not start. Its last words:\n{_tail(log.read_text().splitlines())}")
+    raise ServerDidNotStart(
+        f"The server did not start. Its last words:\n{_tail(log.read_text(encoding='utf-8').splitlines())}"
+    )
 
 
 def _tail(lines: Sequence[str]) -> str:

@@ -119,9 +119,7 @@ class Story:
                 "train": status.cases.get("train", 0),
                 "validation": status.cases.get("validation", 0),
             }
-            self._picture(
-                "training", lambda p: pictures.curves(status.loss, status.metric, status.metric_name or "Dice", p)
-            )
+            self._picture("training", lambda p: pictures.curves(status.loss, status.metric, "Dice", p))
 
     def measure(self, title: str, name: str) -> dict[str, float]:
         """Dice by label of the version that serves, on the held-out cases, through the server."""

@@ -32,7 +32,7 @@ NO_SLICER = ("client.py", "jobs.py", "transport.py", "records.py", "errors.py")
 def imports(path: Path) -> set[str]:
     """Top-level names of all packages that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -73,13 +73,21 @@ def test_the_library_loads_without_the_server_and_slicer() -> None:
         "assert not bad, bad"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_shipped_files_are_small_and_name_no_machine() -> None:
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
+    ).stdout
     for name in filter(None, tracked.split("\0")):
         path = ROOT / name
         if not path.is_file():
@@ -87,4 +95,4 @@ def test_shipped_files_are_small_and_name_no_machine() -> None:
         assert path.stat().st_size < 8 * 2**20, f"{name} is too large to ship"
         if path.suffix in {".py", ".md", ".json", ".toml", ".txt", ".html"}:
             for place in ("/" + "root/", "/" + "work/"):
-                assert place not in path.read_text(), f"{name} names a folder of one machine"
+                assert place not in path.read_text(encoding="utf-8"), f"{name} names a folder of one machine"

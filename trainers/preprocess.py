@@ -89,6 +89,7 @@ class CanonicalGrid:
 
     Attributes:
         shape: voxels. affine: canonical index to RAS mm.
+        field: size of the image along its own axes, in voxels of the model's spacing; `shape` if it is not tilted.
     """
 
     def __init__(self, grid: Grid, spacing: Sequence[float]) -> None:
@@ -101,6 +102,8 @@ class CanonicalGrid:
             self.affine, self.shape = _upright(oriented, self._oriented_shape, np.asarray(spacing, float))
         else:
             self.affine, self.shape = _along_axes(oriented, self._oriented_shape, np.asarray(spacing, float))
+        size = np.linalg.norm(oriented[:3, :3], axis=0) * self._oriented_shape
+        self.field = _shape(np.round(size / np.asarray(spacing, float)))
         self._to_oriented: Floats = np.linalg.inv(oriented) @ self.affine
         self._to_canonical: Floats = np.linalg.inv(self._to_oriented)
 

@@ -21,7 +21,7 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FolderInUse, match="--out"):
         empty_folder(tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
 def test_a_file_in_place_of_the_folder_is_left_alone(tmp_path: Path) -> None:
@@ -47,7 +47,9 @@ def test_the_command_refuses_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     command = [sys.executable, "-m", "demo", "--out", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=90, check=False
+    )
     assert done.returncode == 2 and "not the demo's" in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "thesis.txt").is_file()
 
@@ -69,4 +71,4 @@ def test_too_few_patients_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(TooFewPatients, match=r"needs 7 patients.*\(4 to correct, 3 held out\).*has 5") as caught:
         make_studies(tmp_path / "out", tmp_path, 4, 3)
     assert f"unset {DATA_VARIABLE}" in str(caught.value)
-    assert json.loads((tmp_path / SPEC_FILE).read_text()) and not (tmp_path / "out").exists()
+    assert json.loads((tmp_path / SPEC_FILE).read_text(encoding="utf-8")) and not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ def test_the_card_of_a_candidate_is_its_own(models: Path, tmp_path: Path) -> Non
     task, store = clinic(tmp_path, tmp_path / "shipped")
     train(task, store, epochs=1)
     made = task.registry.get(MODEL, "v0002").path
-    card, metrics = (made / CARD_FILE).read_text(), ModelSpec.load(made).metrics
+    card, metrics = (made / CARD_FILE).read_text(encoding="utf-8"), ModelSpec.load(made).metrics
     assert card.startswith(f"# {parent.title} ({MODEL} v0002)")
     assert f"dice_mean: {metrics['dice_mean']['value']} (" in card and "this server's validation patients" in card
     assert "0.98765" not in card and "Only these heads." in card and "## Fine-tuning" in card

@@ -157,7 +157,7 @@ def test_kill_during_label_writes_leaves_index_and_labels_whole(folder: Path, la
         time.sleep(0.05 + 0.15 * random.Random(seed).random())
         os.kill(worker.pid or 0, signal.SIGKILL)
         worker.join(10)
-        json.loads((folder / "datastore_v2.json").read_text())
+        json.loads((folder / "datastore_v2.json").read_text(encoding="utf-8"))
         store = opened(folder)
         assert store.list_images() == list(STUDIES)
         for study in store.get_labeled_images():

@@ -99,7 +99,7 @@ def test_poisoned_labels_are_refused_and_the_serving_version_untouched(
 ) -> None:
     """Even the validation labels are poisoned, so that validation improves: the reference cases tell."""
     serve(http, "v0001")
-    split = (server.data / "splits" / f"{MODEL}.json").read_text()
+    split = (server.data / "splits" / f"{MODEL}.json").read_text(encoding="utf-8")
     weights = [p.read_bytes() for p in sorted(server.data.glob("models/*/v*/model.safetensors"))]
     submit(http, server, tmp_path, poisoned=True)
     progress = train(http)
@@ -114,7 +114,7 @@ def test_poisoned_labels_are_refused_and_the_serving_version_untouched(
     assert [p.read_bytes() for p in sorted(server.data.glob("models/*/v*/model.safetensors"))][
         : len(weights)
     ] == weights
-    assert (server.data / "splits" / f"{MODEL}.json").read_text() == split, "never drawn again"
+    assert (server.data / "splits" / f"{MODEL}.json").read_text(encoding="utf-8") == split, "never drawn again"
 
 
 def test_cancel_leaves_everything_as_it_was(http: httpx.Client, server: Server, tmp_path: Path) -> None:

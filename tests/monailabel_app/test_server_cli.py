@@ -124,6 +124,6 @@ def test_live_with_a_token_and_a_second_server_on_the_same_data(models: Path, tm
         assert httpx.get(f"{server.url}/info/", headers=headers).json()["medgan"]["token_required"] is True
         code, text = run("serve", "--studies", studies, "--port", 0)
         assert code == 2 and "already uses" in text
-        log = (server.data / "logs" / "server.log").read_text()
-        assert TOKEN not in log + server.output.read_text()
-    assert "MedGAN is ready" in (tmp_path / "out.txt").read_text()
+        log = (server.data / "logs" / "server.log").read_text(encoding="utf-8")
+        assert TOKEN not in log + server.output.read_text(encoding="utf-8")
+    assert "MedGAN is ready" in (tmp_path / "out.txt").read_text(encoding="utf-8")

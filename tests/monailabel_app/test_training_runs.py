@@ -58,7 +58,13 @@ def test_a_run_that_ended_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_process_ends_with_the_one_it_watches() -> None:
     folder = str(Path(watch.__file__).parent)
     starter = subprocess.run(
-        [sys.executable, "-c", STARTER], capture_output=True, text=True, timeout=60, check=True, cwd=folder
+        [sys.executable, "-c", STARTER],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+        cwd=folder,
     )
     orphan = int(starter.stdout)
     if psutil.pid_exists(orphan):

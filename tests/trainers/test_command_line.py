@@ -42,7 +42,7 @@ def test_train_writes_a_model_that_evaluate_measures(recipe: Recipe, ball_cases:
     spec = ModelSpec.load(out)
     assert len(spec.training["split"]["test"]) == 2 and spec.training["cases"] == 3
     assert spec.metrics["dice_mean"]["higher_is_better"] and not spec.metrics["hd95_mm_mean"]["higher_is_better"]
-    card = (out / "card.md").read_text()
+    card = (out / "card.md").read_text(encoding="utf-8")
     assert "Only balls." in card and str(spec.metrics["dice_mean"]["value"]) in card
     report = tmp_path / "report.json"
     run(
@@ -59,7 +59,7 @@ def test_train_writes_a_model_that_evaluate_measures(recipe: Recipe, ball_cases:
         "--part",
         "test",
     )
-    measured = json.loads(report.read_text())
+    measured = json.loads(report.read_text(encoding="utf-8"))
     assert measured["cases"] == 2 and {c["id"] for c in measured["per_case"]} == set(spec.training["split"]["test"])
     assert measured["dice_mean"] == pytest.approx(spec.metrics["dice_mean"]["value"], abs=1e-3)
     assert set(measured["per_case"][0]) >= {"id", "dice", "hd95_mm", "seconds"}
@@ -69,7 +69,7 @@ def test_evaluate_takes_all_pairs_of_a_folder(untrained: Path, ball_cases: list[
     report = tmp_path / "r.json"
     data = tmp_path / "data"
     run("evaluate", "segmentation", "--model", untrained, "--data", data, "--json", report, "--device", "cpu")
-    assert json.loads(report.read_text())["cases"] == len(ball_cases)
+    assert json.loads(report.read_text(encoding="utf-8"))["cases"] == len(ball_cases)
 
 
 @pytest.mark.parametrize("problem", ["no model", "no labels", "not an image"])

@@ -43,7 +43,7 @@ def test_a_bad_spec_is_an_unavailable_model(tmp_path: Path, text: str) -> None:
 
 def test_a_spec_of_a_later_format_is_refused(untrained: Path) -> None:
     """Though it has keys that this program does not know."""
-    value = json.loads((untrained / SPEC_FILE).read_text())
+    value = json.loads((untrained / SPEC_FILE).read_text(encoding="utf-8"))
     (untrained / SPEC_FILE).write_text(json.dumps({**value, "format": 99, "latent": 64}))
     with pytest.raises(ModelNotAvailable, match="format 99"):
         ModelSpec.load(untrained)
@@ -93,7 +93,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.json") as temporary:
         temporary.write_text("new")
         raise RuntimeError
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.json", "old")]
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [("a.json", "old")]
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o007, 0o660)])
@@ -113,7 +113,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     path.write_text("old")
     path.chmod(0o640)
     atomic_write_text(path, "new")
-    assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert path.read_text(encoding="utf-8") == "new" and stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_hidden_files_are_no_cases(ball_cases: list[Case], tmp_path: Path) -> None:

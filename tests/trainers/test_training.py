@@ -239,7 +239,7 @@ def test_of_two_processes_one_measures_and_writes(ball_cases: list[Case], tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("on 2 cases") == 1
     assert done.stderr.count("step 20/20") == 1
-    written = (tmp_path / "written").read_text().split("\n")[:-1]
+    written = (tmp_path / "written").read_text(encoding="utf-8").split("\n")[:-1]
     assert {line.split()[0] for line in written} == {"0"}
     assert {line.split()[1] for line in written} == {CHECKPOINT_FILE, WEIGHTS_FILE, SPEC_FILE, CARD_FILE}
     assert (tmp_path / "model" / CARD_FILE).is_file()
@@ -254,7 +254,7 @@ def test_a_fine_tuned_model_does_not_claim_its_parents_figures(
     figures = {"dice_mean": {"value": 0.98765, "higher_is_better": True}}
     ModelSpec.load(untrained).replace(metrics=figures, limits="Only balls.").save(untrained)
     finetune(untrained, tmp_path / "new", ball_cases[:2], config=FinetuneConfig(epochs=1, least_steps=1, device="cpu"))
-    spec, card = ModelSpec.load(tmp_path / "new"), (tmp_path / "new" / CARD_FILE).read_text()
+    spec, card = ModelSpec.load(tmp_path / "new"), (tmp_path / "new" / CARD_FILE).read_text(encoding="utf-8")
     assert spec.metrics == {} and spec.limits == "Only balls."
     assert "0.98765" not in card and "Only balls." in card and "Not measured." in card
     assert "- from: v0001" in card and "- learning rate: 0.0001" in card
@@ -285,7 +285,7 @@ def test_a_card_reads_as_text(tiny_spec: ModelSpec, tmp_path: Path) -> None:
         "task": {"patch": [40, 56, 40], "augmentation": {"flip_left_right": 0.5, "scale": 0.15}},
     }  # fmt: skip
     write_card(tiny_spec.replace(training=record), tmp_path)
-    card = (tmp_path / CARD_FILE).read_text()
+    card = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
     assert "- split: 2 for test, 1 for validation (ids in spec.json)" in card and "p1" not in card
     assert "- validation dice by step: 1000: 0.84, 2000: 0.87" in card
     assert "- task: patch 40 x 56 x 40, augmentation (flip left right 0.5, scale 0.15)" in card
@@ -294,5 +294,5 @@ def test_a_card_reads_as_text(tiny_spec: ModelSpec, tmp_path: Path) -> None:
 
 def test_a_record_holds_the_ids_of_the_split(recipe: Recipe, ball_cases: list[Case], tmp_path: Path) -> None:
     training.train(recipe, tmp_path / "data", tmp_path / "out")
-    split = json.loads((tmp_path / "out" / SPEC_FILE).read_text())["training"]["split"]
+    split = json.loads((tmp_path / "out" / SPEC_FILE).read_text(encoding="utf-8"))["training"]["split"]
     assert len(split["test"]) == 2 and len(split["validation"]) == 1

@@ -35,12 +35,12 @@ def test_the_extension_packs_everything(tmp_path: Path) -> None:
     for name, text in (("SlicerConfig.cmake", SLICER), ("use.cmake", USE), ("empty.cmake", "")):
         (stub / name).write_text(text)
     command = ["cmake", "-S", str(ROOT), "-B", str(build), f"-DSlicer_DIR={stub}", "-DBUILD_TESTING=ON"]
-    done = subprocess.run([*command, "-Wno-dev"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "-Wno-dev"], capture_output=True, text=True, encoding="utf-8", timeout=120)
     if "CMAKE_C_COMPILER" in done.stderr or "CMAKE_CXX_COMPILER" in done.stderr:
         pytest.skip("no compiler for CMake's project()")
     assert done.returncode == 0, done.stderr
-    scripts = set((build / "scripts.txt").read_text().split(";"))
+    scripts = set((build / "scripts.txt").read_text(encoding="utf-8").split(";"))
     assert scripts == {"MedGAN.py"} | {str(p.relative_to(MODULE)) for p in (MODULE / "MedGANLib").rglob("*.py")}
-    resources = (build / "resources.txt").read_text().split(";")
+    resources = (build / "resources.txt").read_text(encoding="utf-8").split(";")
     assert {MODULE / name for name in resources} == {p for p in (MODULE / "Resources").rglob("*.*") if p.is_file()}
-    assert Path((build / "test.txt").read_text()).resolve() == MODULE / "MedGAN.py"
+    assert Path((build / "test.txt").read_text(encoding="utf-8")).resolve() == MODULE / "MedGAN.py"

@@ -33,6 +33,6 @@ def test_it_runs_in_python_3_9() -> None:
     if python is None or subprocess.run([python, "--version"], capture_output=True, timeout=30).returncode:
         pytest.skip("there is no Python 3.9")
     command = [python, "-B", "-c", SCRIPT]
-    done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["timed_out", "timed_out"]

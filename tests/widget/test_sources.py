@@ -35,7 +35,7 @@ def _id(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=_id)
 def test_reads_in_python_3_9(path: Path) -> None:
     """Syntax of 3.9, and no `X | Y` outside annotations that are never evaluated."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     tree = ast.parse(text, feature_version=(3, 9))
     postponed = "from __future__ import annotations" in text
     unions = [n for n in ast.walk(tree) if isinstance(n, ast.AnnAssign | ast.arg | ast.FunctionDef)]
@@ -46,12 +46,12 @@ def test_reads_in_python_3_9(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=_id)
 def test_imports_only_what_slicer_has(path: Path) -> None:
     """Standard library, numpy, and what Slicer ships; never torch, monai, requests, the server or the trainers."""
-    assert _imports(ast.parse(path.read_text())) <= set(sys.stdlib_module_names) | IN_SLICER
+    assert _imports(ast.parse(path.read_text(encoding="utf-8"))) <= set(sys.stdlib_module_names) | IN_SLICER
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_id)
 def test_only_panels_and_module_touch_qt(path: Path) -> None:
-    used = _imports(ast.parse(path.read_text()))
+    used = _imports(ast.parse(path.read_text(encoding="utf-8")))
     if "panels" not in path.parts and path.name != "MedGAN.py":
         assert not used & {"qt", "ctk"}
     if path.name in NO_SLICER and path.parent.name == "MedGANLib":
@@ -61,7 +61,7 @@ def test_only_panels_and_module_touch_qt(path: Path) -> None:
 def test_every_widget_of_the_panels_is_in_the_file() -> None:
     """Names that the panels use as `ui.name` exist in MedGAN.ui, and every named control of it is used."""
     names = {w.get("name") for w in ElementTree.parse(MODULE / "Resources/UI/MedGAN.ui").iter("widget")}
-    text = "".join(p.read_text() for p in SOURCES if "panels" in p.parts or p.name == "MedGAN.py")
+    text = "".join(p.read_text(encoding="utf-8") for p in SOURCES if "panels" in p.parts or p.name == "MedGAN.py")
     used = set(re.findall(r"(?:\b|_)ui\.(\w+)", text)) | set(re.findall(r'"(\w+Section)"', text))
     assert used <= names
     controls = {n for n in names if n and n.endswith(("Button", "Box", "Selector", "Edit", "Spin", "Bar", "Table"))}
@@ -91,7 +91,7 @@ def test_tab_order_follows_the_eye() -> None:
 
 
 def test_extension_description_is_complete() -> None:
-    text = (ROOT / "CMakeLists.txt").read_text()
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     for key in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
         assert re.search(rf"set\(EXTENSION_{key} \S", text), key
     for url in re.findall(r"https://raw\.githubusercontent\.com/medgan/MedGAN/main/(\S+?)[\s\"]", text):
@@ -99,10 +99,10 @@ def test_extension_description_is_complete() -> None:
 
 
 def test_catalogue_entry() -> None:
-    entry = json.loads((ROOT / "MedGAN.json").read_text())
+    entry = json.loads((ROOT / "MedGAN.json").read_text(encoding="utf-8"))
     required = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
     assert set(entry) == required
-    assert entry["scm_url"] in (ROOT / "CMakeLists.txt").read_text()
+    assert entry["scm_url"] in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
 
 def test_icon_is_128_pixels() -> None:

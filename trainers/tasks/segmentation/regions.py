@@ -50,7 +50,7 @@ def windows_over(grid: CanonicalGrid, settings: Preprocess, roi: Roi | None) -> 
     if roi is None:
         raise VolumeError(
             "needs_region",
-            f"The image is {_text(grid.shape)} voxels of the model's size, far larger than the organ.",
+            f"The image is {_text(grid.field)} voxels of the model's size, far larger than the organ.",
             "Place a point near the organ, or a region of interest around it.",
         )
     if min(roi.size) <= 0:
@@ -72,7 +72,7 @@ def holds(roi: Roi, point: Sequence[float], margin_mm: float) -> bool:
 
 
 def _fits(grid: CanonicalGrid, settings: Preprocess, windows: float) -> bool:
-    return all(n <= windows * w for n, w in zip(grid.shape, settings.window, strict=True))
+    return all(n <= windows * w for n, w in zip(grid.field, settings.window, strict=True))
 
 
 def _grid_of_centres(grid: CanonicalGrid, settings: Preprocess, roi: Roi) -> list[list[float]]:
