@@ -17,6 +17,8 @@ from trainers.tasks.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
 
+HIGHEST = math.log(256)  # nats; no map of uint8 labels can be less certain
+
 
 class UncertaintyScoring(ScoringMethod):
     """Scores the studies that have no final label and no score of the version that serves.
@@ -55,11 +57,11 @@ class UncertaintyScoring(ScoringMethod):
 
 
 def mean_entropy(result: Segmentation) -> float:
-    """Mean entropy of the voxels that got a label, nats; the highest there can be if none did.
+    """Mean entropy of the voxels that got a label, nats; HIGHEST if none did.
 
     A model that finds nothing in a study is not sure of it: that study is worth a look.
     """
     inside = result.label.array > 0
     if not inside.any():
-        return math.log(2)
+        return HIGHEST
     return float(np.mean(result.uncertainty.array[inside]))

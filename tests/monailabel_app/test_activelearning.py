@@ -97,4 +97,4 @@ def test_entropy_counts_only_where_something_was_segmented() -> None:
     result = Segmentation(Volume(label, grid), Volume(entropy, grid), [], {})
     assert mean_entropy(result) == pytest.approx(0.25)
     nothing = Segmentation(Volume(label * 0, grid), Volume(entropy, grid), [], {})
-    assert mean_entropy(nothing) == pytest.approx(np.log(2))
+    assert mean_entropy(nothing) == pytest.approx(np.log(256))
