@@ -81,7 +81,7 @@ class Story:
             millilitres = (label > 0).sum() * float(np.prod(head().spacing)) / 1000
             step.result = f"{millilitres:.1f} ml in {outcome.latencies.get('total', float('nan')):.1f} s at the server"
             self._picture("head_3d", lambda p: pictures.surfaces(self.clinician.surfaces(outcome), head(), p))
-            self._picture("head", lambda p: pictures.slices(head(), {"Whole head, right side": label}, self.colors, p))
+            self._picture("head", lambda p: pictures.slices(head(), {"Whole head": label}, self.colors, p))
 
     def correct_and_submit(self) -> None:
         """Takes what the server wants labelled, runs the model, corrects and submits, until all are done."""
