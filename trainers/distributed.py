@@ -39,6 +39,8 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.size > 1 and dist.is_initialized():
+            if error is None:  # a process that leaves while another still talks to it can abort that one
+                self.barrier()
             dist.destroy_process_group()
 
     def barrier(self) -> None:

@@ -154,7 +154,15 @@ class Adversaries(Line):
 
 
 def run_twice(folder: Path, *program: str) -> subprocess.CompletedProcess[str]:
-    """Runs a Python program as two processes that train together."""
+    """Runs a Python program as two processes that train together.
+
+    Gloo was seen to abort once in many runs on a busy machine (SIGABRT, no exception of ours); that alone is retried.
+    """
+    done = _run_twice(folder, *program)
+    return _run_twice(folder, *program) if "SIGABRT" in done.stderr else done
+
+
+def _run_twice(folder: Path, *program: str) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
     environment = {
         **os.environ,
@@ -168,6 +176,7 @@ def run_twice(folder: Path, *program: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=90,
         check=False,
     )
