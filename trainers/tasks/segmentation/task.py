@@ -32,8 +32,8 @@ class SegmentationConfig:
 
     Attributes:
         patch: size of a training image, voxels; a multiple of 8.
-        adversarial: weight of the adversarial term; 0 trains without a discriminator. With plenty of labels it gains
-            nothing measurable; see the benchmarks.
+        adversarial: weight of the adversarial term; 0 trains without a discriminator, the default:
+            the gain with plenty of labels was not measured.
         replay: share of each batch that is drawn from the replay cases, if there are any.
         seed: of batches and augmentation.
     """
