@@ -52,7 +52,7 @@ def find_cases(folder: Path | str) -> list[Case]:
             raise FileNotFoundError(
                 f"There is no folder {part}. Expected images/ and labels/ with the same file names."
             )
-    names = sorted(p.name for p in images.iterdir() if _is_image(p.name))
+    names = [p.name for p in find_images(images)]
     missing = [name for name in names if not (labels / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{len(missing)} images have no label of the same name, the first is {missing[0]}.")
@@ -61,8 +61,9 @@ def find_cases(folder: Path | str) -> list[Case]:
     return [Case(stem(images / name), images / name, labels / name) for name in names]
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def find_images(folder: Path) -> list[Path]:
+    """Volume files in `folder`, sorted by name; hidden files are not."""
+    return sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
 
 
 def hash_fraction(text: str) -> float:

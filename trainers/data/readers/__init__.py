@@ -1,0 +1,62 @@
+"""Data sets by layout: one row a reader. `open_data` finds the reader and opens the set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from trainers.data.cases import CasesError
+from trainers.data.readers import medmnist, pairs
+from trainers.data.readers.base import Reader
+from trainers.data.sets import DataSet
+
+__all__ = ["READERS", "Reader", "open_data", "recognise"]
+
+READERS: dict[str, Reader] = {
+    "medmnist": Reader(
+        medmnist.open_medmnist, medmnist.recognise, "a MedMNIST .npz with train_images, train_labels, …"
+    ),
+    "pairs": Reader(pairs.open_pairs, pairs.recognise, "images/ and, with the same file names, labels/"),
+}
+
+
+def open_data(path: Path | str, kind: str = "auto", **options: Any) -> DataSet:
+    """Opens a data set without reading its images.
+
+    Args:
+        path: the folder, or the file of a set that is one file.
+        kind: a name in READERS, or `auto` to go by the layout.
+        **options: the reader's own, e.g. `patient_pattern`.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`, or files of the set are missing.
+        CasesError: an unknown kind or layout, or a set that contradicts itself. VolumeError: a damaged file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is nothing at {path}. Give the data set's folder, or its .npz file.")
+    kind = recognise(path) if kind == "auto" else kind
+    if kind not in READERS:
+        raise CasesError(f"There is no data reader {kind!r}. Known: auto, {', '.join(READERS)}.")
+    data = READERS[kind].open(path, **options)
+    _check_ids(data)
+    return data
+
+
+def recognise(path: Path) -> str:
+    """The name of the one reader whose layout `path` has. Raises CasesError if there is none, or more than one."""
+    for general in (False, True):
+        found = [name for name, reader in READERS.items() if reader.general == general and reader.recognise(path)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise CasesError(f"{path} could be {' or '.join(found)}. Name the kind.")
+    known = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
+    raise CasesError(f"The layout of {path} is not known. Name the kind, or arrange the files as one of:\n{known}")
+
+
+def _check_ids(data: DataSet) -> None:
+    repeated = [id for id, count in Counter(entry.id for entry in data.entries).items() if count > 1]
+    if repeated:
+        raise CasesError(f"{len(repeated)} names occur twice in {data.name}, e.g. {repeated[0]}. Rename or remove one.")
