@@ -126,7 +126,7 @@ class SegmentationTask(TrainingTask):
         losses = {"dice_ce": self._supervised(logits, batch["label"])}
         if self.config.adversarial:
             fake = self._judge(batch["image"], torch.softmax(logits, 1))
-            losses["adversarial"] = self.config.adversarial * hinge_generator(fake)
+            losses["adversarial"] = self.config.adversarial * hinge_generator(None, fake)
         if self.regulariser is not None:
             losses["regulariser"] = self.regulariser(self.networks["generator"])
         return losses
