@@ -27,7 +27,7 @@ class EncoderConfig:
     """How the encoder learns.
 
     Attributes:
-        steps: updates; 0 takes what a few minutes on one CPU thread allow: 1500 in 2D, 600 in 3D.
+        steps: updates; 0 takes what a few minutes on one CPU thread allow: 1500 in 2D, 400 in 3D.
         batch_size: images a step, each seen as two views and one degraded copy; 0 takes 64 in 2D, 16 in 3D.
         features: length of the vector. channels: of the stages.
         temperature: of the contrastive loss.
@@ -39,7 +39,7 @@ class EncoderConfig:
     batch_size: int = 0
     learning_rate: float = 2e-3
     features: int = 64
-    channels: tuple[int, ...] = (24, 48, 64)
+    channels: tuple[int, ...] = (16, 32, 64)
     temperature: float = 0.2
     contrastive: float = 1.0
     degradation: float = 1.0
@@ -220,7 +220,7 @@ def _check_targets(targets: Array | None, n: int) -> tuple[torch.Tensor | None, 
 
 def _fit_config(config: EncoderConfig, dims: int, n: int) -> FitConfig:
     """Settings of the loop; averaged weights reach back over about a twentieth of the run."""
-    steps = config.steps or (1500 if dims == 2 else 600)
+    steps = config.steps or (1500 if dims == 2 else 400)
     size = config.batch_size or (64 if dims == 2 else 16)
     ema = max(0.5, 1 - 20 / max(40, steps))
     return FitConfig(
