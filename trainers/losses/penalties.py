@@ -77,7 +77,7 @@ def r1_penalty(scores: Tensor, images: Tensor) -> Tensor:
 
 
 def r2_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """The same at generated images, which must be detached from the generator: ibid., R2 after equation 9.
+    """The same at generated images, which must be detached from the generator: ibid., equation 10.
 
     Takes, returns and raises what `r1_penalty` does.
     """

@@ -1,0 +1,90 @@
+"""Discriminators that know classes: values by hand, gradients, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainers.losses.classes import ProjectionHead, auxiliary_classifier, class_loss, projection_score
+
+
+def likelihood(logits: list[float], index: int) -> float:
+    return -math.log(math.exp(logits[index]) / sum(map(math.exp, logits)))
+
+
+def test_the_auxiliary_classifier_on_numbers() -> None:
+    real, fake = [[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]], [[0.5, 0.5, 0.5]]
+    value = auxiliary_classifier(torch.tensor(real), torch.tensor([0, 2]), torch.tensor(fake), torch.tensor([1]))
+    expected = (likelihood(real[0], 0) + likelihood(real[1], 2)) / 2 + math.log(3)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_its_gradient_is_probability_minus_truth() -> None:
+    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    classes = torch.tensor([0, 2, 1, 2])
+    (gradient,) = torch.autograd.grad(class_loss(logits, classes), logits)
+    assert torch.allclose(gradient, (logits.softmax(1) - torch.eye(3, dtype=torch.float64)[classes]) / 4)
+    assert torch.autograd.gradcheck(lambda x: class_loss(x, classes), logits)
+
+
+@given(st.lists(st.integers(1, 3), max_size=3))
+def test_every_patch_is_asked_for_the_class_of_its_image(patches: list[int]) -> None:
+    logits, classes = torch.randn(3, 4), torch.tensor([3, 0, 1])
+    many = logits.reshape(3, 4, *[1] * len(patches)).expand(3, 4, *patches)
+    assert class_loss(many, classes).item() == pytest.approx(class_loss(logits, classes).item(), rel=1e-5)
+
+
+def test_sure_classifiers_cost_finitely_in_half_precision() -> None:
+    logits = torch.tensor([[6e4, -6e4]]).half()
+    assert class_loss(logits, torch.tensor([0])).item() == 0
+    assert class_loss(logits, torch.tensor([1])).item() == pytest.approx(12e4, rel=1e-3)
+
+
+def test_the_projection_on_numbers() -> None:
+    features, embedded = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([[3.0, 0.5], [1.0, 1.0]])
+    score = projection_score(features, embedded, torch.tensor([10.0, 20.0]))
+    assert score.tolist() == [3 + 1 + 10, -1 + 20]
+
+
+def test_the_projection_head_scores_by_equation_3() -> None:
+    head = ProjectionHead(features=5, classes=3).double()
+    features = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    classes = torch.tensor([2, 0, 1, 2])
+    v = head.embedding.weight
+    psi = features @ head.unconditional.weight[0] + head.unconditional.bias
+    by_hand = torch.stack([v[y] @ phi for y, phi in zip(classes, features, strict=True)]) + psi
+    assert torch.allclose(head(features, classes), by_hand)
+    assert torch.autograd.gradcheck(lambda x: head(x, classes), features)
+
+
+def test_classes_change_scores_by_the_projection_alone() -> None:
+    head, features = ProjectionHead(4, 2), torch.randn(1, 4)
+    zero, one = (head(features, torch.tensor([y])) for y in (0, 1))
+    difference = (head.embedding.weight[1] - head.embedding.weight[0]) @ features[0]
+    assert (one - zero).item() == pytest.approx(difference.item(), rel=1e-4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 3), st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_the_projection_head_sums_over_space(n: int, spatial: list[int]) -> None:
+    head, classes = ProjectionHead(3, 2), torch.ones(n, dtype=torch.long)
+    features = torch.randn(n, 3, *spatial)
+    assert head(features, classes).shape == (n,)
+    assert torch.allclose(head(features, classes), head(features.flatten(2).sum(2), classes), atol=1e-5)
+
+
+def test_bad_classes_are_told() -> None:
+    head, features, logits = ProjectionHead(4, 3), torch.randn(2, 4), torch.randn(2, 3)
+    for wrong in ([0, 3], [-1, 0]):
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            head(features, torch.tensor(wrong))
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            class_loss(logits, torch.tensor(wrong))
+    with pytest.raises(ValueError, match="one class index for each of 2"):
+        head(features, torch.tensor([0]))
+    with pytest.raises(ValueError, match="one class index for each of 2"):
+        class_loss(logits, torch.tensor([[0], [1]]))
