@@ -34,8 +34,8 @@ class DiffAugmentSettings:
         scale: largest relative change of size. rotate: largest angle, radians, about every axis; voxels are taken for
             cubes. These two resample the image, and take the nearest voxel of the condition.
         image_channels: the first so many channels are the image, the others its condition; 0 is all.
-        background: value outside the image.
-        condition_background: values outside the condition, the last one repeated; a one-hot mask's by default.
+        background: value outside the image, or one a channel, the last one repeated; (1, 0) for a one-hot label map.
+        condition_background: the same outside the condition; a one-hot mask's by default.
     """
 
     brightness: float = 0.5
@@ -46,8 +46,8 @@ class DiffAugmentSettings:
     scale: float = 0.0
     rotate: float = 0.0
     image_channels: int = 0
-    background: float = -1.0
-    condition_background: Sequence[float] = (1.0, 0.0)
+    background: float | Sequence[float] = -1.0
+    condition_background: float | Sequence[float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
         """Raises ValueError for changes that make no sense."""
@@ -59,8 +59,8 @@ class DiffAugmentSettings:
                 raise ValueError(f"{name} must not be negative; it is {getattr(self, name)}.")
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be at least 0 and below 1, not {self.scale}.")
-        if not self.condition_background:
-            raise ValueError("condition_background needs at least one value.")
+        if not (_listed(self.background) and _listed(self.condition_background)):
+            raise ValueError("background and condition_background need at least one value each.")
 
 
 def augment(images: Tensor, p: float | Tensor, settings: DiffAugmentSettings = DiffAugmentSettings()) -> Tensor:
@@ -150,8 +150,9 @@ class AdaptiveAugment(DiffAugment):
 
         Args:
             real: scores (n, ...).
-            fake: scores of generated images, for losses to which only differences of scores mean something
-                (relativistic, Wasserstein): then the sign is that of real scores minus the mean fake one.
+            fake: scores (m, ...) of generated images, for losses to which only differences of scores mean something
+                (relativistic, Wasserstein): then the sign is that of each real score minus the mean fake one, at
+                the same patch.
         """
         certainty, images = _over_processes(_mean_sign(real, fake), len(real))
         self.sign.lerp_(certainty, 1 / self.window)
@@ -161,7 +162,7 @@ class AdaptiveAugment(DiffAugment):
 
 def _mean_sign(real: Tensor, fake: Tensor | None) -> Tensor:
     scores = real.float()
-    return torch.sign(scores if fake is None else scores - fake.float().mean()).mean()
+    return torch.sign(scores if fake is None else scores - fake.float().mean(0)).mean()
 
 
 def _over_processes(mean: Tensor, images: int) -> tuple[Tensor, int]:
@@ -272,9 +273,18 @@ def _random_affine(images: Tensor, settings: DiffAugmentSettings) -> Tensor:
 def _background(images: Tensor, settings: DiffAugmentSettings) -> Tensor:
     """What is outside each channel, (1, c, 1, ...)."""
     image, condition = (part.shape[1] for part in _split(images, settings))
-    given = list(settings.condition_background)
-    values = [settings.background] * image + (given + given[-1:] * condition)[:condition]
+    values = _repeated(settings.background, image) + _repeated(settings.condition_background, condition)
     return images.new_tensor(values).reshape(1, -1, *[1] * (images.ndim - 2))
+
+
+def _repeated(given: float | Sequence[float], channels: int) -> list[float]:
+    """A value for each channel, the last one over and over."""
+    values = _listed(given)
+    return (values + values[-1:] * channels)[:channels]
+
+
+def _listed(given: float | Sequence[float]) -> list[float]:
+    return [given] if isinstance(given, float | int) else list(given)
 
 
 def _sometimes(images: Tensor, p: float | Tensor, factor: float = 1.0) -> Tensor:

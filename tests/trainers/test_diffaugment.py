@@ -124,7 +124,7 @@ def test_bad_input_is_told() -> None:
         augment(torch.zeros(1, 2, 4, 4), 1.0, DiffAugmentSettings(image_channels=3))
     with pytest.raises(ValueError, match="axis 2 to flip in 2D"):
         augment(torch.zeros(1, 1, 4, 4), 1.0, DiffAugmentSettings(flip_axis=2))
-    for wrong in ({"translate": 1.5}, {"cutout": -0.1}, {"scale": 1.0}, {"rotate": -1}, {"condition_background": ()}):
+    for wrong in ({"translate": 1.5}, {"cutout": -0.1}, {"scale": 1.0}, {"rotate": -1}, {"background": ()}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             DiffAugmentSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="probability"):
@@ -222,6 +222,18 @@ def test_a_condition_that_is_an_image_gets_its_own_background(monkeypatch: pytes
     chosen = replace(NOTHING, translate=0.25, image_channels=1, condition_background=(-0.5,))
     moved = augment(torch.zeros(1, 3, 4, 4), 1.0, chosen)
     assert moved[0, :, 0, 0].tolist() == [-1.0, -0.5, -0.5]
+
+
+def test_a_label_map_that_is_the_image_gets_the_background_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    fix_shifts(monkeypatch, 1, 0)
+    moved = augment(torch.zeros(1, 3, 4, 4), 1.0, replace(NOTHING, translate=0.25, background=(1.0, 0.0)))
+    assert moved[0, :, 0, 0].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_one_background_is_for_all_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    fix_shifts(monkeypatch, 1, 0)
+    moved = augment(torch.zeros(1, 2, 4, 4), 1.0, replace(NOTHING, translate=0.25, background=0.5))
+    assert moved[0, :, 0, 0].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("shape", [(300, 2, 16, 12), (300, 1, 8, 6, 10)])
@@ -362,6 +374,13 @@ def test_relativistic_scores_are_judged_against_the_mean_fake_one() -> None:
     assert alone.sign.item() == -1 and against.sign.item() == 1
     against.update(real, torch.tensor([-9.5, -7.5]))
     assert against.sign.item() == pytest.approx((1 + 1 - 1 - 1) / 4)
+
+
+def test_each_patch_has_a_zero_of_its_own_to_a_relativistic_discriminator() -> None:
+    """One column of scores lies far above the other; real ones are above fake ones in both."""
+    module, offset = AdaptiveAugment(window=1), torch.tensor([100.0, -100.0])
+    module.update(torch.full((4, 2), 1.0) + offset, torch.full((3, 2), 0.0) + offset)
+    assert module.sign.item() == 1
 
 
 def test_updates_make_no_graph() -> None:
