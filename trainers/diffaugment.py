@@ -59,7 +59,7 @@ class DiffAugmentSettings:
                 raise ValueError(f"{name} must not be negative; it is {getattr(self, name)}.")
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be at least 0 and below 1, not {self.scale}.")
-        if not (_listed(self.background) and _listed(self.condition_background)):
+        if any(isinstance(b, Sequence) and not b for b in (self.background, self.condition_background)):
             raise ValueError("background and condition_background need at least one value each.")
 
 
