@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ class Sample:
     """One image in memory.
 
     Attributes:
-        image: (channel, x, y) or (channel, x, y, z), in the data set's units.
+        image: (channel, x, y) or (channel, x, y, z), in the data set's units; of a picture, x goes right and y down.
         label: integer label map without the channel axis, or None.
         affine: 4 x 4, voxel index to RAS mm; None for pictures that have no place in a patient.
     """
@@ -31,9 +32,10 @@ class Entry:
 
     Attributes:
         id: unique in the set. patient: entries of one patient are never in two parts of a split.
-        read: gives the image; can be pickled, so that loader processes can call it. Raises VolumeError, naming the file.
+        read: gives the image; can be pickled, for loader processes to call it. Raises VolumeError, naming the file.
         target: index into the set's `classes`, or None.
         details: what the set tells of the image beside that, e.g. a nodule's diameter in mm.
+        files: what `read` reads; the cache sees by their size and time that an image has changed.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Entry:
     read: Callable[[], Sample]
     target: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class DataSet:
         labels: label name to value. classes: names of the values of `Entry.target`.
         dimensions: 2 or 3. units: of intensities: `HU`, `SUV`, `0-255` or `arbitrary`.
         parts: the set's own parts by name, as lists of entry ids, where it comes with some (train, val, test).
+        notes: what people should know of how it was read, e.g. how many images were left out and why.
     """
 
     name: str
@@ -63,3 +67,4 @@ class DataSet:
     dimensions: int = 3
     units: str = "arbitrary"
     parts: Mapping[str, list[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.data.cases import CasesError
-from trainers.data.readers import medmnist, pairs
+from trainers.data.readers import brats, decathlon, folders, luna16, medmnist, pairs, refuge
 from trainers.data.readers.base import Reader
 from trainers.data.sets import DataSet
 
@@ -18,6 +18,13 @@ READERS: dict[str, Reader] = {
         medmnist.open_medmnist, medmnist.recognise, "a MedMNIST .npz with train_images, train_labels, …"
     ),
     "pairs": Reader(pairs.open_pairs, pairs.recognise, "images/ and, with the same file names, labels/"),
+    "luna16": Reader(luna16.open_luna16, luna16.recognise, "subset*/*.mhd with annotations.csv or candidates_V2.csv"),
+    "brats": Reader(brats.open_brats, brats.recognise, "a folder a study with *_t1, *_t1ce, *_t2, *_flair and *_seg"),
+    "refuge": Reader(refuge.open_refuge, refuge.recognise, "Training400/, Annotation-Training400/, … with fundus .jpg"),
+    "decathlon": Reader(decathlon.open_decathlon, decathlon.recognise, "dataset.json with imagesTr/ and labelsTr/"),
+    "folders": Reader(
+        folders.open_folders, folders.recognise, "a folder of images, or a folder of images a class", general=True
+    ),
 }
 
 

@@ -47,6 +47,15 @@ def read_pair(image: Path, label: Path | None = None) -> Sample:
         return Sample(array, read_label(label, like=volume).array, volume.affine)
 
 
+class SampleGrid:
+    """The grid of a sample that has an affine."""
+
+    def __init__(self, sample: Sample) -> None:
+        assert sample.affine is not None
+        self.shape: tuple[int, ...] = sample.image.shape[1:]
+        self.affine = sample.affine
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Puts the path before the message of every VolumeError that is raised inside."""

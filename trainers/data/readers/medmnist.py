@@ -147,6 +147,7 @@ def _entries(archive: Archive, part: str) -> list[Entry]:
             read=partial(read_picture, archive, part, index),
             target=int(labels[index, 0]) if labels.shape[1] == 1 else None,
             details={"labels": labels[index].tolist()} if labels.shape[1] > 1 else {},
+            files=(archive.path,),
         )
         for index in range(len(images))
     ]

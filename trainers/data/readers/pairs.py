@@ -32,11 +32,14 @@ def open_pairs(path: Path | str, patient_pattern: str | None = None) -> DataSet:
         files: list[tuple[Path, Path | None]] = [(case.image, case.label) for case in find_cases(folder)]
     else:
         files = [(image, None) for image in _images(folder / "images")]
-    entries = [
-        Entry(stem(image), patient_of(stem(image), patient_pattern), partial(read_pair, image, label))
-        for image, label in files
-    ]
+    entries = [_entry(image, label, patient_pattern) for image, label in files]
     return DataSet(name=folder.resolve().name, entries=entries)
+
+
+def _entry(image: Path, label: Path | None, patient_pattern: str | None) -> Entry:
+    name = stem(image)
+    read = partial(read_pair, image, label)
+    return Entry(name, patient_of(name, patient_pattern), read, files=(image, label) if label else (image,))
 
 
 def _images(folder: Path) -> list[Path]:
