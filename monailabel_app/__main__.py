@@ -47,6 +47,9 @@ def serve(
     cors: Annotated[list[str] | None, typer.Option(help="Web origin that may call; can be repeated.")] = None,
     patient_pattern: Annotated[str, typer.Option(help="Regular expression: the patient's part of a study's id.")] = "",
     dice_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Mean Dice that a new version may lose.")] = 0.0,
+    synthetic_ratio: Annotated[
+        float, typer.Option(min=0, max=10, help="Synthetic studies to learn from, at most, for each acquired one.")
+    ] = 1.0,
     models: Models = SHIPPED_MODELS,
     ssl_certfile: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, to serve https.")
@@ -70,6 +73,7 @@ def serve(
         cors=tuple(cors or ()),
         patient_pattern=_pattern(patient_pattern),
         dice_tolerance=dice_tolerance,
+        synthetic_ratio=synthetic_ratio,
         models=_folder(models, "models"),
     )
     _check_address(config)

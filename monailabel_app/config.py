@@ -28,6 +28,7 @@ class ServerConfig:
         max_queue: inferences that may wait. max_upload_mb, max_voxels: what is too large.
         cors: web origins that may call. patient_pattern: the part of a study's id that names its patient.
         dice_tolerance, label_tolerance, reference_tolerance: what the gate lets a candidate lose.
+        synthetic_ratio: synthetic studies that a training may learn from, for each acquired one; 0 uses none.
         models: folder of shipped versions.
         reservation_minutes: how long a study handed to one client is not handed to another.
     """
@@ -49,6 +50,7 @@ class ServerConfig:
     dice_tolerance: float = 0.0
     label_tolerance: float = 0.02
     reference_tolerance: float = 0.10
+    synthetic_ratio: float = 1.0
     reservation_minutes: float = 10.0
     models: Path = SHIPPED_MODELS
 

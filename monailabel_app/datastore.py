@@ -14,6 +14,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_lookup, check_new, is_lookup
+from monailabel_app.synthetic import KEY, mark_of
 from trainers.files import atomic_path, atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -99,11 +101,20 @@ class StudyDatastore(LocalDatastore):
         """What is known of a label."""
         return dict(self._label(label_id, label_tag).info)
 
-    def status(self) -> dict[str, Any]:
-        """How many studies and labels there are."""
+    def synthetic_images(self) -> list[str]:
+        """Ids of the studies that no scanner has seen."""
         with self._threads:
-            result: dict[str, Any] = super().status()
-            return result
+            return [name for name in self.list_images() if KEY in self._datastore.objects[name].image.info]
+
+    def status(self) -> dict[str, Any]:
+        """How many acquired studies and labels of them there are and, apart, how many synthetic studies."""
+        with self._threads:
+            made = set(self.synthetic_images())
+            acquired = [study for name, study in self._datastore.objects.items() if name not in made]
+            tags = Counter(tag for study in acquired for tag in study.labels)
+            labelled = len(made.intersection(self.get_labeled_images()))
+        synthetic = {"total": len(made), "completed": labelled}
+        return {"total": len(acquired), "completed": tags[FINAL], "label_tags": dict(tags), KEY: synthetic}
 
     def json(self) -> dict[str, Any]:
         """The whole index; no path on the server."""
@@ -112,11 +123,10 @@ class StudyDatastore(LocalDatastore):
             index: dict[str, Any] = super().json()
             return index
 
-    def pairs(self) -> list[dict[str, str]]:
-        """Labelled studies as `{"image", "label"}` relative to the studies' folder."""
-        root = Path(self._datastore_path)
-        rows = [(self.image_path(i), self.label_path(i, FINAL)) for i in self.get_labeled_images()]
-        return [{"image": str(i.relative_to(root)), "label": str(p.relative_to(root))} for i, p in rows]
+    def pairs(self) -> list[dict[str, Any]]:
+        """Labelled studies as `{"image", "label"}` relative to the studies' folder; some have `"synthetic": true`."""
+        made = set(self.synthetic_images())
+        return [{**self._pair(name), **({KEY: True} if name in made else {})} for name in self.get_labeled_images()]
 
     def checksum(self, image: str) -> str:
         """`SHA256:…` of a study's file, remembered while the file is the same."""
@@ -147,7 +157,11 @@ class StudyDatastore(LocalDatastore):
                 self._depth -= 1
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Stores a copy of a file as a new study. Raises MedGANError `bad_name`, or `conflict` if the id is taken."""
+        """Stores a copy of a file as a new study, known as synthetic if its header says so.
+
+        Raises:
+            MedGANError: `bad_name`, or `conflict` if the id is taken.
+        """
         default, ext = self._to_id(Path(image_filename).name)
         name = check_new("study id", image_id or default)
         target = Path(self._datastore.image_path()) / self._filename(name, ext)
@@ -155,7 +169,8 @@ class StudyDatastore(LocalDatastore):
             if name in self._datastore.objects or target.exists():
                 raise MedGANError("conflict", f"There is already a study {name!r}.", "Choose another id.")
             _place(Path(image_filename), target)
-            info = {**(image_info or {}), "ts": int(time.time()), "name": self._filename(name, ext)}
+            told = {**_mark_info(target), **(image_info or {})}
+            info = {**told, "ts": int(time.time()), "name": self._filename(name, ext)}
             self._datastore.objects[name] = ImageLabelModel(image=DataModel(info=info, ext=ext))
             self._update_datastore_file()
         return name
@@ -211,6 +226,16 @@ class StudyDatastore(LocalDatastore):
 
     # What LocalDatastore calls.
 
+    def _add_non_existing_images(self) -> int:
+        """Takes in files that are new in the folder; one whose header says that it is synthetic is known as such."""
+        self._init_from_datastore_file()
+        known = set(self._datastore.objects)
+        added: int = super()._add_non_existing_images()
+        for name in set(self._datastore.objects) - known:
+            data = self._datastore.objects[name].image
+            data.info |= _mark_info(Path(self._datastore.image_path()) / self._filename(name, data.ext))
+        return added
+
     def _to_id(self, file: str) -> tuple[str, str]:
         ext = next((p[1:] for p in PATTERNS if fnmatch.fnmatch(file.lower(), p)), Path(file).suffix)
         return (file[: -len(ext)], file[-len(ext) :]) if ext else (file, "")
@@ -257,6 +282,10 @@ class StudyDatastore(LocalDatastore):
         self._seen = stamps if self._knows_all() else ()
 
     # Helpers.
+
+    def _pair(self, image: str) -> dict[str, str]:
+        files = {"image": self.image_path(image), "label": self.label_path(image, FINAL)}
+        return {key: str(path.relative_to(self._datastore_path)) for key, path in files.items()}
 
     def _knows_all(self) -> bool:
         """False if a study was added or removed by others while the index was being changed."""
@@ -316,6 +345,11 @@ def _stamp(path: Path) -> Stamp:
     except FileNotFoundError:
         return MISSING
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def _mark_info(image: Path) -> dict[str, Any]:
+    mark = mark_of(image)
+    return {} if mark is None else {KEY: mark.info()}
 
 
 def _place(source: Path, target: Path) -> None:

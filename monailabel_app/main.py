@@ -21,7 +21,6 @@ from monailabel_app.registry import Registry
 from monailabel_app.serving import ModelCache
 from trainers.data.volumes import Limits
 from trainers.spec import ModelNotAvailable
-from trainers.tasks.segmentation import Segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class MedGANApp(MONAILabelApp):
         self.config = ServerConfig.from_conf(studies, conf)
         self.config.prepare()
         self.registry = Registry(self.config.models, self.config.data / "models")
-        self.cache = ModelCache(Segmenter)
+        self.cache = ModelCache(infers.load)
         description = "GANs and other networks for clinicians: segment, correct, improve."
         super().__init__(app_dir, studies, conf, name="MedGAN", description=description, version=__version__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monailabel_app.errors import MedGANError, choices
@@ -44,6 +44,22 @@ def switch(title: str, description: str, default: bool) -> dict[str, Any]:
     return {"type": "boolean", "title": title, "default": default, "description": description}
 
 
+def whole_number(title: str, description: str, default: int, low: int, high: int) -> dict[str, Any]:
+    """An option that is a whole number."""
+    limits = {"minimum": low, "maximum": high, "default": default}
+    return {"type": "integer", "title": title, **limits, "description": description}
+
+
+def choice(title: str, description: str, names: Sequence[str]) -> dict[str, Any]:
+    """An option that is one of several names; no default means that it can be left open."""
+    return {"type": "string", "title": title, "enum": list(names), "description": description}
+
+
+def label_map(title: str, description: str) -> dict[str, Any]:
+    """An option that is a segmentation; the label map itself travels as the part `label` of the request."""
+    return {"type": "boolean", "title": title, "x-widget": "labelmap", "description": description}
+
+
 def validate(params: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Any], list[str]]:
     """Picks a model's options from a request's params.
 
@@ -64,7 +80,7 @@ def validate(params: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Any],
     values = {name: p["default"] for name, p in properties.items() if "default" in p}
     for name in properties:
         if params.get(name) is not None:
-            _check(params[name], properties[name], name)
+            check(params[name], properties[name], name)
             values[name] = params[name]
     return values, others
 
@@ -76,7 +92,8 @@ def _refuse_misspelt(key: str, properties: Schema) -> None:
         raise MedGANError("bad_option", f"There is no option {key!r}.", hint)
 
 
-def _check(value: Any, schema: Schema, name: str) -> None:
+def check(value: Any, schema: Schema, name: str) -> None:
+    """Raises MedGANError `bad_option`, naming the option, for a value outside its schema."""
     CHECKS[schema["type"]](value, schema, name)
 
 
@@ -117,7 +134,7 @@ def _array(value: Any, schema: Schema, name: str) -> None:
     if not low <= len(value) <= high:
         raise _fail(name, f"a list of {low}" + ("" if low == high else f" to {high}") + " items", value)
     for index, item in enumerate(value):
-        _check(item, schema["items"], f"{name}[{index}]")
+        check(item, schema["items"], f"{name}[{index}]")
 
 
 def _object(value: Any, schema: Schema, name: str) -> None:
@@ -129,7 +146,7 @@ def _object(value: Any, schema: Schema, name: str) -> None:
     for key, item in value.items():
         if key not in schema["properties"]:
             raise _fail(name, f"an object of {choices(schema['properties'])} alone", value)
-        _check(item, schema["properties"][key], f"{name}.{key}")
+        check(item, schema["properties"][key], f"{name}.{key}")
 
 
 CHECKS: dict[str, Callable[[Any, Schema, str], None]] = {

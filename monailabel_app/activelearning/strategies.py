@@ -1,4 +1,4 @@
-"""Strategies: each chooses among the studies that have no final label and are not in another client's hands."""
+"""Strategies: each chooses among the acquired studies without a final label that are not in another client's hands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Reserving(Strategy):
     def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, str]:
         """Chooses and reserves. Returns `{"id": …}`, or nothing if there is none to label."""
         client = str(request.get("client_id") or "")
-        studies = [name for name in datastore.get_unlabeled_images() if self._is_free(name, client, datastore)]
+        made = set(datastore.synthetic_images())
+        waiting = [name for name in datastore.get_unlabeled_images() if name not in made]
+        studies = [name for name in waiting if self._is_free(name, client, datastore)]
         while studies:
             name = self.choose(studies, request, datastore)
             if _is_readable(name, datastore):

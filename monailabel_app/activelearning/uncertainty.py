@@ -21,7 +21,7 @@ HIGHEST = math.log(256)  # nats; no map of uint8 labels can be less certain
 
 
 class UncertaintyScoring(ScoringMethod):
-    """Scores the studies that have no final label and no score of the version that serves.
+    """Scores the acquired studies that have no final label and no score of the version that serves.
 
     Args:
         task: the model to score with.
@@ -36,8 +36,8 @@ class UncertaintyScoring(ScoringMethod):
         version = self._task.registry.current(self._task.model)
         model = self._task.cache.get(version)
         mark = {"model": self._task.model, "version": version.name}
-        scores = {}
-        for study in datastore.get_unlabeled_images():
+        scores, made = {}, set(datastore.synthetic_images())
+        for study in (name for name in datastore.get_unlabeled_images() if name not in made):
             known = datastore.get_image_info(study).get(SCORES) or {}
             if {k: known.get(k) for k in mark} == mark:
                 continue

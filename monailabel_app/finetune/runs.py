@@ -36,7 +36,7 @@ class Run(Monitor):
         self._state: dict[str, Any] = {
             "model": model, "run": folder.name, "state": "starting", "epoch": 0, "epochs": 0, "step": 0, "steps": 0,
             "eta_seconds": None, "seconds": 0.0, "loss": [], "metric": [], "metric_name": "dice_mean",
-            "cases": {"train": 0, "validation": 0}, "skipped": [], "verdict": None, "error": None,
+            "cases": {"train": 0, "validation": 0, "synthetic": 0}, "skipped": [], "verdict": None, "error": None,
             "started": self._started,
         }  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from monailabel_app.datastore import FINAL, StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.gate import Check, Verdict, compare, decide
 from monailabel_app.finetune.runs import Run
-from monailabel_app.finetune.split import Splits, check_enough, patient_of
+from monailabel_app.finetune.split import Splits, check_enough, patient_of, within_ratio
 from monailabel_app.finetune.watch import die_with
 from monailabel_app.infers.segmentation import check_scale
 from monailabel_app.options import Schema, validate
@@ -31,15 +31,43 @@ from trainers.tasks.segmentation import Case, FinetuneConfig, Report, evaluate, 
 logger = logging.getLogger(__name__)
 
 Cases = dict[str, list[Case]]
+SURPLUS = "It is synthetic, and no more than {ratio:g} such studies are learned from for each acquired one."
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Studies that a model can learn from, their patients, and those left out with the reason."""
+    """Studies that a model can learn from.
 
-    cases: list[Case]
-    patients: dict[str, str]
+    Attributes:
+        cases: acquired studies. patients: theirs.
+        synthetic: studies that belong to no patient, the newest first: nothing is ever measured on them.
+        skipped: those left out, with the reason.
+    """
+
+    cases: list[Case] = field(default_factory=list)
+    patients: dict[str, str] = field(default_factory=dict)
+    synthetic: list[Case] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one run works with.
+
+    Attributes:
+        train: acquired studies that are learned from. synthetic: those mixed with them.
+        measured: acquired studies that are only measured on, by the check's name. skipped: as in Labelled.
+    """
+
+    train: list[Case]
+    synthetic: list[Case]
+    measured: Cases
     skipped: list[str]
+
+    def counts(self) -> dict[str, int]:
+        """How many there are, for the run's progress."""
+        found = {"train": self.train, "validation": self.measured["validation"], "synthetic": self.synthetic}
+        return {name: len(cases) for name, cases in found.items()}
 
 
 class SegmentationTraining(TrainTask):
@@ -62,6 +90,7 @@ class SegmentationTraining(TrainTask):
         """What a request may set."""
         usual = FinetuneConfig()
         cores = os.cpu_count() or 1
+        ratio = {"type": "number", "minimum": 0, "maximum": self.server.synthetic_ratio}
         rate = {"type": "number", "minimum": 1e-7, "maximum": 0.1, "default": usual.learning_rate}
         return {
             "type": "object",
@@ -75,22 +104,27 @@ class SegmentationTraining(TrainTask):
                     "maximum": cores,
                     "default": min(self.server.threads, cores),
                 },
+                "synthetic_ratio": {**ratio, "default": self.server.synthetic_ratio},
             },
         }
 
     def labelled(self, datastore: StudyDatastore) -> Labelled:
         """Finds what there is to learn from. Raises MedGANError `too_few_labels`."""
         spec = ModelSpec.load(self.registry.current(self.model).path)
-        found, known = Labelled([], {}, []), dicom.patients(self.server.data)
+        found, known = Labelled(), dicom.patients(self.server.data)
+        made = set(datastore.synthetic_images())
         for study in datastore.get_labeled_images():
             case = Case(study, datastore.image_path(study), datastore.label_path(study, FINAL))
             reason = self._unusable(case, datastore.get_label_info(study, FINAL), spec)
             if reason:
                 found.skipped.append(f"{study}: {reason}")
-                continue
-            found.cases.append(case)
-            found.patients[study] = patient_of(study, self.server.patient_pattern, known.get(study, ""))
-        check_enough(len(found.cases), len(set(found.patients.values())))
+            elif study in made:
+                found.synthetic.append(case)
+            else:
+                found.cases.append(case)
+                found.patients[study] = patient_of(study, self.server.patient_pattern, known.get(study, ""))
+        found.synthetic.sort(key=lambda case: -datastore.get_image_info(case.id).get("ts", 0))
+        check_enough(len(found.cases), len(set(found.patients.values())), len(found.synthetic))
         return found
 
     def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
@@ -119,19 +153,19 @@ class SegmentationTraining(TrainTask):
         options, _ = validate(request, self.schema())
         serving = self.registry.current(self.model)
         serving.verify()
-        train, measured, skipped = self._cases(datastore, serving)
-        counts = {"train": len(train), "validation": len(measured["validation"])}
-        run.report(cases=counts, skipped=skipped, epochs=options["max_epochs"])
-        before = _measure(serving.path, measured, run)
+        found = self._material(datastore, serving, options["synthetic_ratio"])
+        run.report(cases=found.counts(), skipped=found.skipped, epochs=options["max_epochs"])
+        before = _measure(serving.path, found.measured, run)
         run.report(epoch=0, metric=before["validation"].dice_mean)
         with self.registry.staging(self.model, run.folder.name) as folder:
             run.stage("training")
             replay = find_cases(self.server.replay) if self.server.replay else []
-            finetune(serving.path, folder, train, measured["validation"], replay, _settings(options), run)
+            train = [*found.train, *found.synthetic]
+            finetune(serving.path, folder, train, found.measured["validation"], replay, _settings(options), run)
             run.stage("validating")
-            after = _measure(folder, measured, run)
+            after = _measure(folder, found.measured, run)
             candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
-            _note_metrics(candidate.path, after["validation"])
+            _note(candidate.path, after["validation"], len(found.synthetic))
         return self._judge(candidate, decide(self._compare(before, after)), run)
 
     def _judge(self, candidate: Version, verdict: Verdict, run: Run) -> tuple[Version, Verdict]:
@@ -153,8 +187,8 @@ class SegmentationTraining(TrainTask):
         usual = (self.server.dice_tolerance, self.server.label_tolerance)
         return [c for name in before for c in compare(name, before[name], after[name], *limits.get(name, usual))]
 
-    def _cases(self, datastore: StudyDatastore, serving: Version) -> tuple[list[Case], Cases, list[str]]:
-        """What is learned from, what is measured on, and what was left out."""
+    def _material(self, datastore: StudyDatastore, serving: Version, ratio: float) -> Material:
+        """What is learned from, what is measured on, and what was left out. Only acquired studies have a part."""
         found = self.labelled(datastore)
         parts = Splits(self.server.data / "splits", self.model).update(set(found.patients.values()))
         chosen: Cases = {"train": [], "validation": []}
@@ -162,10 +196,12 @@ class SegmentationTraining(TrainTask):
             chosen[parts[found.patients[case.id]]].append(case)
         train = chosen.pop("train")
         check_enough(len(found.cases), 2 if train and chosen["validation"] else 1)
+        synthetic, surplus = within_ratio(found.synthetic, len(train), ratio)
         if self.server.validation:
             chosen["trusted"] = find_cases(self.server.validation)
         reference = reference_cases(self.registry.shipped / self.model / serving.name)
-        return train, {**chosen, **({"reference": reference} if reference else {})}, found.skipped
+        skipped = [*found.skipped, *(f"{case.id}: {SURPLUS.format(ratio=ratio)}" for case in surplus)]
+        return Material(train, synthetic, {**chosen, **({"reference": reference} if reference else {})}, skipped)
 
     def _unusable(self, case: Case, info: dict[str, Any], spec: ModelSpec) -> str:
         """Why a labelled study cannot be learned from; empty if it can."""
@@ -193,8 +229,11 @@ def _measure(model: Path, measured: Cases, run: Run) -> dict[str, Report]:
     return {name: evaluate(model, cases, _Quiet(run)) for name, cases in measured.items()}
 
 
-def _note_metrics(folder: Path, report: Report) -> None:
-    """The candidate's figures are those on this server's patients, not those that its parent was shipped with."""
+def _note(folder: Path, report: Report, synthetic: int) -> None:
+    """Notes how many of the candidate's studies were synthetic, and its figures.
+
+    Those are of this server's patients, not those that its parent was shipped with.
+    """
     where = {
         "higher_is_better": True,
         "cases": len(report.per_case),
@@ -202,7 +241,9 @@ def _note_metrics(folder: Path, report: Report) -> None:
     }
     values = {"dice_mean": report.dice_mean, **{f"dice_{label}": value for label, value in report.dice.items()}}
     metrics = {name: {"value": round(value, 4), **where} for name, value in values.items() if value == value}
-    spec = ModelSpec.load(folder).replace(metrics=metrics)
+    spec = ModelSpec.load(folder)
+    finetuned = {**spec.training.get("finetuned", {}), "synthetic_cases": synthetic}
+    spec = spec.replace(metrics=metrics, training={**spec.training, "finetuned": finetuned})
     spec.save(folder)
     write_card(spec, folder)
 

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from filelock import FileLock
 
@@ -16,7 +17,9 @@ from monailabel_app.errors import MedGANError
 from trainers.data.cases import hash_fraction
 from trainers.files import atomic_write_json, read_json
 
+T = TypeVar("T")
 Part = Literal["train", "validation"]
+ROUNDING = 1e-9
 SHARE = 0.2  # of patients that are measured on
 LEAST_STUDIES = 3
 PLENTY = 4  # from so many patients on, at least two are measured on
@@ -38,10 +41,17 @@ def patient_of(study: str, pattern: str = "", known: str = "") -> str:
     return str(match.group(1) if match.groups() and match.group(1) else match.group())
 
 
-def check_enough(studies: int, patients: int) -> None:
-    """Raises MedGANError `too_few_labels` if a model cannot be improved and measured with so little."""
+def check_enough(studies: int, patients: int, synthetic: int = 0) -> None:
+    """Raises MedGANError `too_few_labels` if a model cannot be improved and measured with so little.
+
+    Args:
+        studies: acquired ones with labels.
+        patients: that they are of.
+        synthetic: labelled ones beside them, which help to learn but cannot stand for patients.
+    """
     if studies < LEAST_STUDIES:
         message = f"{studies or 'No'} labelled {'study' if studies == 1 else 'studies'} can be learned from."
+        message += f" Synthetic ones do not count; there are {synthetic}." if synthetic else ""
         raise MedGANError("too_few_labels", message, f"Label at least {LEAST_STUDIES} and submit them as final.")
     if patients < 2:
         hint = "One patient is learned from, another is measured on."
@@ -71,6 +81,18 @@ def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Pa
         parts[patient] = "validation" if wanted and not last_chance else "train"
         present.append(parts[patient])
     return parts
+
+
+def within_ratio(synthetic: Sequence[T], acquired: int, ratio: float) -> tuple[list[T], list[T]]:
+    """Parts synthetic studies into those that are learned from and those that would be too many.
+
+    Args:
+        synthetic: those to be kept first come first.
+        acquired: how many other studies are learned from.
+        ratio: synthetic studies for each acquired one, at most.
+    """
+    most = math.floor(ratio * acquired + ROUNDING)
+    return list(synthetic[:most]), list(synthetic[most:])
 
 
 class Splits:

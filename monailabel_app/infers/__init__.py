@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.infers.segmentation import SegmentationInfer
+from monailabel_app.infers.synthesis import SynthesisInfer
+from trainers.spec import ModelNotAvailable, ModelSpec
 
-TASKS: dict[str, type[ModelInfer]] = {"segmentation": SegmentationInfer}
+TASKS: dict[str, type[ModelInfer]] = {"segmentation": SegmentationInfer, "synthesis": SynthesisInfer}
+
+
+def load(folder: Path) -> Any:
+    """The model in a version's folder, ready to run. Raises ModelNotAvailable."""
+    task = ModelSpec.load(folder).task
+    if task not in TASKS:
+        raise ModelNotAvailable(f"The task {task!r} of {folder.parent.name} is not known to this server.")
+    return TASKS[task].load(folder)

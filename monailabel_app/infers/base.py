@@ -1,17 +1,18 @@
-"""What all models have in common: their description for clients, and the way from a file to a result file."""
+"""What all models have in common: their description for clients, and the way from a request to a result file."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from monailabel_app.errors import MedGANError
 from monailabel_app.infers.result import Part, check_extension, write_result
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
@@ -25,16 +26,18 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model made of one image.
+    """What a model made of one request.
 
     Attributes:
         parts: the volumes, the main one first. warnings: what the clinician should know.
-        seconds: for `pre`, `infer` and `post`.
+        seconds: for each stage, e.g. `pre`, `infer` and `post`.
+        about: what the task adds to the answer's params.
     """
 
     parts: list[Part]
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 class ModelInfer(InferTask):
@@ -43,25 +46,51 @@ class ModelInfer(InferTask):
     Args:
         model: its name. registry: its versions. cache: its loaded versions.
         folder: where results are written. limits: what is too large to read.
+
+    Attributes:
+        task: its name in a spec. output: `labelmap`, `volume` or `both`. trainable: whether it can be fine-tuned here.
+        kind: MONAI Label's name for what it does. reads: the files of a request that it reads, `image` or `label`.
+        load: the class of its models that are ready to run, made from a version's folder.
     """
 
     task = ""
     output = "labelmap"
     trainable = False
+    kind: ClassVar[InferType] = InferType.OTHERS
+    reads: ClassVar[tuple[str, ...]] = ()
+    load: ClassVar[type[Any]]
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         self.model, self.registry, self.cache = model, registry, cache
         self.folder, self.limits = folder, limits
         self.spec = any_spec(registry, model)
-        super().__init__(self.task, self.spec.labels, 3, self.spec.description)
+        super().__init__(self.kind, self.spec.labels, self.spec.dimensions, self.spec.description)
 
     @abstractmethod
     def schema(self) -> Schema:
         """The options that a client can set, as JSON Schema."""
 
     @abstractmethod
-    def run(self, loaded: Any, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
-        """Applies a loaded model to an image."""
+    def answer(self, loaded: Any, request: Mapping[str, Any], options: Mapping[str, Any], monitor: Monitor) -> Outcome:
+        """Does what a request asks of a loaded model.
+
+        Args:
+            loaded: what `load` made.
+            request: the client's params; beside them, by the names in `reads`, the paths of the files that were sent.
+            options: the model's options among the params, checked, with defaults.
+            monitor: hears of progress; may cancel.
+        """
+
+    def check_sent(self, sent: Collection[str], options: Mapping[str, Any]) -> None:
+        """Refuses, before anything is read, a request without a file that the model needs or with one it cannot use.
+
+        Args:
+            sent: which of `image` and `label` came with the request.
+            options: as for `answer`.
+
+        Raises:
+            MedGANError: `bad_request`.
+        """
 
     def is_valid(self) -> bool:
         """MONAI Label shows the model; a request finds out whether its weights are usable."""
@@ -78,10 +107,10 @@ class ModelInfer(InferTask):
         return validate(params, self.schema())
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Runs the model on `request["image"]`, a path.
+        """Runs the model.
 
         Args:
-            request: params of the client; beside them `image` and perhaps `monitor`.
+            request: params of the client; beside them the files that it reads, as paths, and perhaps `monitor`.
 
         Returns:
             The result's file, which the caller removes, and the answer's params.
@@ -90,12 +119,9 @@ class ModelInfer(InferTask):
         options, _ = self.options(request)
         version = self.registry.current(self.model)
         loaded = self.cache.get(version)
-        clock = time.perf_counter()
-        image = read_volume(request["image"], self.limits)
-        read = time.perf_counter() - clock
-        outcome = self.run(loaded, image, options, request.get("monitor") or Monitor())
+        outcome = self.answer(loaded, request, options, request.get("monitor") or Monitor())
         about = self._about(version, outcome)
-        about["latencies"] = {"read": round(read, DIGITS), **{k: round(v, DIGITS) for k, v in outcome.seconds.items()}}
+        about["latencies"] = {k: round(v, DIGITS) for k, v in outcome.seconds.items()}
         clock = time.perf_counter()
         path = write_result(outcome.parts, about, request.get("result_extension") or ".nii.gz", self.folder)
         now = time.perf_counter()
@@ -109,6 +135,7 @@ class ModelInfer(InferTask):
             "version": version.name,
             "checksum": version.checksum,
             "warnings": list(outcome.warnings),
+            **outcome.about,
         }
 
     def _describe(self) -> dict[str, Any]:
@@ -129,6 +156,30 @@ class ModelInfer(InferTask):
             "colors": spec.colors,
             "trainable": self.trainable,
         }
+
+
+class ImageInfer(ModelInfer):
+    """A model that makes something of an image."""
+
+    reads = ("image",)
+
+    @abstractmethod
+    def run(self, loaded: Any, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
+        """Applies a loaded model to an image."""
+
+    def answer(self, loaded: Any, request: Mapping[str, Any], options: Mapping[str, Any], monitor: Monitor) -> Outcome:
+        """Reads `request["image"]` and runs the model on it."""
+        clock = time.perf_counter()
+        image = read_volume(request["image"], self.limits)
+        read = time.perf_counter() - clock
+        outcome = self.run(loaded, image, options, monitor)
+        return replace(outcome, seconds={"read": read, **outcome.seconds})
+
+    def check_sent(self, sent: Collection[str], options: Mapping[str, Any]) -> None:
+        """Needs an image; a label map, which stock clients send to some models, is left alone."""
+        if "image" not in sent:
+            hint = "Send image=ID, a part 'file' or session_id=ID."
+            raise MedGANError("bad_request", "There is no image in the request.", hint)
 
 
 def any_spec(registry: Registry, model: str) -> ModelSpec:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from monailabel_app.errors import MedGANError, choices
+from monailabel_app.synthetic import Mark
 from trainers.data.volumes import Volume, write_volume
 
 BUNDLE = ".zip"
@@ -24,7 +25,8 @@ class Part:
 
     Attributes:
         name: `label`, `uncertainty`, … kind: `labelmap` or `volume`.
-        details: what the manifest says of it: `labels` and `colors`, or `units`.
+        details: what the manifest says of it: `labels` and `colors`, or `units`; of a synthetic one also `synthetic`,
+            `sample`, `seed` and `class`.
     """
 
     name: str
@@ -46,7 +48,8 @@ def write_result(parts: list[Part], about: dict[str, Any], extension: str, folde
 
     Args:
         parts: the volumes; the first is the one that a single file holds.
-        about: the answer's params; goes into the bundle's manifest, and model and version into every NRRD header.
+        about: the answer's params; goes into the bundle's manifest, and model and version into every NRRD header. The
+            header of what is synthetic has its mark.
         extension: `.nii.gz`, `.nrrd` or `.zip`.
         folder: where to.
 
@@ -57,7 +60,7 @@ def write_result(parts: list[Part], about: dict[str, Any], extension: str, folde
     if extension == BUNDLE:
         _write_bundle(parts, about, path)
     else:
-        write_volume(path, parts[0].volume, _header(about))
+        write_volume(path, parts[0].volume, _header(about, parts[0]))
     return path
 
 
@@ -76,7 +79,7 @@ def _write_bundle(parts: list[Part], about: dict[str, Any], path: Path) -> None:
 def _add(bundle: zipfile.ZipFile, part: Part, about: dict[str, Any], beside: Path) -> None:
     file = beside.with_name(f"{uuid.uuid4().hex}.nrrd")
     try:
-        write_volume(file, part.volume, _header(about))
+        write_volume(file, part.volume, _header(about, part))
         method = zipfile.ZIP_DEFLATED if _is_mostly_empty(part.volume) else zipfile.ZIP_STORED
         bundle.write(file, f"{part.name}.nrrd", method, compresslevel=1)
     finally:
@@ -88,5 +91,8 @@ def _is_mostly_empty(volume: Volume) -> bool:
     return bool(np.count_nonzero(volume.array) < volume.array.size / 2)
 
 
-def _header(about: dict[str, Any]) -> dict[str, str]:
-    return {"MedGAN.Model": str(about["model"]), "MedGAN.Version": str(about["version"])}
+def _header(about: dict[str, Any], part: Part) -> dict[str, str]:
+    model, version = str(about["model"]), str(about["version"])
+    if part.details.get("synthetic"):
+        return Mark(model, version, part.details["seed"], part.details["class"]).header()
+    return {"MedGAN.Model": model, "MedGAN.Version": version}

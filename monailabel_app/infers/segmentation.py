@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from monailabel_app.infers.base import ModelInfer, Outcome
+from monailabel_app.infers.base import ImageInfer, Outcome
 from monailabel_app.infers.result import Part
 from monailabel_app.options import Schema, points, roi, switch
 from trainers.data.volumes import Grid, Volume, VolumeError
@@ -21,12 +22,14 @@ FINEST = 0.02  # mm; smoothing a finer image down to the model's spacing takes m
 LEAST_SHARE = 1 / 8  # of the model's window that an image must fill
 
 
-class SegmentationInfer(ModelInfer):
+class SegmentationInfer(ImageInfer):
     """Segments an image on its own grid."""
 
     task = "segmentation"
     output = "labelmap"
     trainable = True
+    kind = InferType.SEGMENTATION
+    load = Segmenter
 
     def schema(self) -> Schema:
         """Points, a box, and test-time augmentation."""

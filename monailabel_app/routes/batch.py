@@ -23,7 +23,11 @@ def start(
     params: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> dict[str, Any]:
     """Starts; the labels are stored under `label_tag`, by default `original`."""
-    options, _ = s.model(model).options(params or {})
+    task = s.model(model)
+    if "image" not in task.reads:
+        hint = f"Use POST /infer/{model}, then PUT /datastore/image for the images to keep."
+        raise MedGANError("bad_request", f"{model} makes images of its own; a batch labels those of the studies.", hint)
+    options, _ = task.options(params or {})
     tag = check_new("label tag", str((params or {}).get("label_tag") or "original"))
     if tag == "final":
         raise MedGANError(

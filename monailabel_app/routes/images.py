@@ -10,10 +10,12 @@ from fastapi.responses import FileResponse
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import client_info
+from monailabel_app.routes.params import client_info, json_object
 from monailabel_app.services import Served
+from monailabel_app.synthetic import KEY as SYNTHETIC
+from monailabel_app.synthetic import Mark, mark_of, mark_told
 from monailabel_app.uploads import received, suffix_of
-from trainers.data.volumes import Limits, read_volume
+from trainers.data.volumes import Limits, Volume, read_volume, write_volume
 
 router = APIRouter(prefix="/datastore", tags=["studies"])
 
@@ -33,13 +35,24 @@ def add_image(
     image: str = "",
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, str]:
-    """Stores an image as a new study, after reading all of it."""
+    """Stores an image as a new study, after reading all of it. A synthetic one is marked, in its file too."""
     suffix = suffix_of(file.filename)
     name = check_new("study id", image or Path(file.filename or "").name[: -len(suffix)])
-    info = client_info(params, "params")
+    info, told = client_info(params, "params"), mark_told(json_object(params))
     with received(file, s.config.temporary) as path:
-        read_volume(path, Limits(max_voxels=s.config.max_voxels))
-        return {"image": s.datastore.add_image(name, str(path), info)}
+        volume = read_volume(path, Limits(max_voxels=s.config.max_voxels, pictures=True))
+        found = mark_of(path)
+        if told is None or (found is not None and found.model):
+            return {"image": s.datastore.add_image(name, str(path), info)}
+        marked = _with_mark(path, volume, told)
+        return {"image": s.datastore.add_image(name, str(marked), {**info, SYNTHETIC: told.info()})}
+
+
+def _with_mark(path: Path, volume: Volume, mark: Mark) -> Path:
+    """The image as a file beside `path` whose header has the mark."""
+    marked = path.with_name(f"marked{suffix_of(path.name)}")
+    write_volume(marked, volume, mark.header())
+    return marked
 
 
 @router.delete("/", include_in_schema=False)

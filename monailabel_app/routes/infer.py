@@ -1,11 +1,11 @@
-"""Inference: an image in, a result file and its description out."""
+"""Inference: an image, a label map or neither in; a result file and its description out."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from requests_toolbelt import MultipartEncoder
 
-from monailabel_app.errors import MedGANError
+from monailabel_app.infers.base import ModelInfer
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import json_object
 from monailabel_app.services import Served, Services
@@ -25,6 +25,9 @@ router = APIRouter(tags=["inference"])
 Output = Literal["image", "json", "all"]
 MIME = {".nii.gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
 BLOCK = 1 << 20
+FILES = ("image", "label")  # of a request; params can have no such keys, which would be paths on the server
+NO_IMAGE = "none"
+Source = Callable[[], AbstractContextManager[Path]]
 
 
 @router.post("/infer/{model}")
@@ -39,28 +42,41 @@ def infer(
     label: Annotated[UploadFile | None, File()] = None,
     output: Output = "all",
 ) -> Response:
-    """Runs a model on a study, on a session's image or on the file that is sent."""
+    """Runs a model on a study, on a session's image or on the file that is sent; or, if it makes images, on none."""
     task = s.model(model)
-    wanted = json_object(params)
-    task.options(wanted)
+    wanted = {key: value for key, value in json_object(params).items() if key not in FILES}
+    options, _ = task.options(wanted)
     job_id = check_new("job id", str(wanted["job_id"])) if wanted.get("job_id") else ""
-    with _source(s, image, session_id, file) as path:
-        check_file(path, Limits(max_voxels=s.config.max_voxels))
+    sent = {"image": _image(s, task, image, session_id, file), "label": _upload(s, label, "label")}
+    task.check_sent([name for name, source in sent.items() if source], options)
+    with _opened({name: source for name, source in sent.items() if source and name in task.reads}) as files:
+        for name, path in files.items():
+            check_file(path, Limits(max_voxels=s.config.max_voxels, pictures=name == "label"))
         with s.jobs.run(model, job_id, _hung_up(request)) as job:
-            result, about = task({**wanted, "image": path, "monitor": job})
+            result, about = task({**wanted, **files, "monitor": job})
     return _answer(Path(result), about, output)
 
 
-def _source(s: Services, image: str, session: str, file: UploadFile | None) -> AbstractContextManager[Path]:
+def _image(s: Services, task: ModelInfer, image: str, session: str, file: UploadFile | None) -> Source | None:
+    """Where the request's image is; `image=none` is how stock clients say that there is none."""
     if session:
-        return nullcontext(s.sessions.image(session))
+        return lambda: nullcontext(s.sessions.image(session))
     if file is not None:
-        return received(file, s.config.temporary)
-    if image:
-        return nullcontext(s.datastore.image_path(image))
-    raise MedGANError(
-        "bad_request", "There is no image in the request.", "Send image=ID, a part 'file' or session_id=ID."
-    )
+        return _upload(s, file, "image")
+    if image and ("image" in task.reads or image.lower() != NO_IMAGE):
+        return lambda: nullcontext(s.datastore.image_path(image))
+    return None
+
+
+def _upload(s: Services, file: UploadFile | None, name: str) -> Source | None:
+    return None if file is None else lambda: received(file, s.config.temporary, name)
+
+
+@contextmanager
+def _opened(sources: Mapping[str, Source]) -> Iterator[dict[str, Path]]:
+    """The files of a request by name, until the body is done."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(source()) for name, source in sources.items()}
 
 
 def _hung_up(request: Request) -> Callable[[], bool]:

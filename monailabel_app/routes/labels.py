@@ -14,7 +14,7 @@ from monailabel_app.names import check_new
 from monailabel_app.routes.params import client_info
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
-from trainers.data.volumes import Volume, check_file, read_label, write_volume
+from trainers.data.volumes import Limits, Volume, check_file, read_label, write_volume
 
 router = APIRouter(prefix="/datastore/label", tags=["labels"])
 
@@ -31,7 +31,7 @@ def submit(
     check_new("label tag", tag or FINAL)
     info = client_info(params, "params")
     values = _known_values(s, info)
-    grid = check_file(s.datastore.image_path(image))
+    grid = check_file(s.datastore.image_path(image), Limits(pictures=True))
     with received(label, s.config.temporary, "label") as path:
         found = read_label(path, values, like=grid)
         voxels = _count(found)

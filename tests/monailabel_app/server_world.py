@@ -11,10 +11,15 @@ from pathlib import Path
 import httpx
 import numpy as np
 import torch
+from fastapi.testclient import TestClient
 from scipy import ndimage
 
 from demo import mni
 from demo.server import server_process
+from monailabel_app.config import ServerConfig
+from monailabel_app.main import MedGANApp
+from monailabel_app.server import create_app
+from monailabel_app.services import Services
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume, write_volume
 from trainers.networks import build
@@ -142,3 +147,10 @@ def error(response: httpx.Response) -> tuple[int, str]:
     assert set(body["error"]) == {"code", "message", "hint", "id"}
     assert body["error"]["message"] in body["detail"]
     return response.status_code, body["error"]["code"]
+
+
+def client_of(config: ServerConfig) -> TestClient:
+    """The whole application, in this process."""
+    api = create_app(config)
+    api.state.services = Services.of(MedGANApp(str(config.data), str(config.studies), config.to_conf()))
+    return TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)

@@ -84,7 +84,7 @@ def test_corrections_make_a_better_version_that_can_be_rolled_back(
     assert {c["name"] for c in verdict["checks"]} == {"validation", "reference"}
     assert [epoch for epoch, _ in progress["metric"]] == list(range(LEARN["max_epochs"] + 1))
     assert progress["loss"][-1][1] < progress["loss"][0][1]
-    assert progress["cases"] == {"train": 4, "validation": 2}
+    assert progress["cases"] == {"train": 4, "validation": 2, "synthetic": 0}
     assert serving_version(http) == made
     assert http.get("/info/").json()["models"][MODEL]["medgan"]["version"] == made
     entry = versions(http)[made]

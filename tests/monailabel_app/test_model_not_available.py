@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from server_world import MODEL, crop, error, make_studies
+from server_world import MODEL, client_of, crop, error, make_studies
 
 from monailabel_app.config import ServerConfig
-from monailabel_app.main import MedGANApp
 from monailabel_app.registry import Registry
-from monailabel_app.server import create_app
-from monailabel_app.services import Services
 from trainers.data.volumes import write_volume
 from trainers.spec import WEIGHTS_FILE
 
@@ -23,13 +20,6 @@ def config(models: Path, tmp_path: Path) -> ServerConfig:
     shutil.copytree(models / MODEL, tmp_path / "models" / MODEL)
     Registry(tmp_path / "models", tmp_path / "none").seal(MODEL, "v0001")
     return ServerConfig(make_studies(tmp_path / "studies", 1), tmp_path / "data", models=tmp_path / "models")
-
-
-def client_of(config: ServerConfig) -> TestClient:
-    """The whole application, in this process."""
-    api = create_app(config)
-    api.state.services = Services.of(MedGANApp(str(config.data), str(config.studies), config.to_conf()))
-    return TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
 def infer(client: TestClient) -> tuple[int, str]:

@@ -23,6 +23,8 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 FORMATS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}  # else ITK goes by content, and a name could lie
 DEFLATE_LIMIT = 1032  # no deflate stream expands further (zlib's technical details, "maximum compression factor")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+NOTES = "ITK_FileNotes"  # ITK's key for the one free text that a NIfTI header has, `descrip`
+NOTES_LENGTH = 79
 
 
 class VolumeError(ValueError):
@@ -44,6 +46,7 @@ class Limits:
 
     max_voxels: int = 2**28  # 512 x 512 x 1024
     max_bytes: int = 2**31  # of the volume in memory, before conversion
+    pictures: bool = False  # whether one slice, (x, y, 1), will do
 
 
 class Grid(Protocol):
@@ -115,7 +118,7 @@ def check_file(path: Path | str, limits: Limits = Limits()) -> Header:
     """
     path = Path(path)
     header = _header(_reader(path), path)
-    _check_shape(header)
+    _check_shape(header, limits)
     _check_size(header, limits)
     _check_length(header, path)
     return header
@@ -157,7 +160,7 @@ def read_label(path: Path | str, values: Iterable[int] | None = None, like: Grid
     Raises:
         VolumeError: unreadable, on another grid, not integer, or with values that are not known.
     """
-    header = check_file(path)
+    header = check_file(path, Limits(pictures=True))
     if like is not None and not same_grid(header, like):
         raise VolumeError(
             "wrong_geometry",
@@ -176,7 +179,8 @@ def write_volume(
     Args:
         path: the suffix chooses the format: `.nii`, `.nii.gz`, `.nrrd`, `.mha`.
         volume: what to write; its number type is kept.
-        metadata: text fields for the header (kept by `.nrrd` and `.mha`; NIfTI has no place for them).
+        metadata: text fields for the header, kept by `.nrrd` and `.mha`; NIfTI has a place for NOTES alone, cut to 79
+            characters.
         compress: None compresses integers (label maps shrink a hundredfold) and leaves floats alone, which is fast.
     """
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
@@ -186,11 +190,18 @@ def write_volume(
     image.SetOrigin([float(o) for o in lps[:3, 3]])
     image.SetDirection([float(d) for d in (lps[:3, :3] / spacing).ravel()])
     for key, value in (metadata or {}).items():
-        image.SetMetaData(key, value)
+        image.SetMetaData(key, value[:NOTES_LENGTH] if key == NOTES else value)
     if compress is None:
         compress = volume.array.dtype.kind in "iu"
     with atomic_path(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=compress)
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """Reads the text fields of an image file's header. Raises VolumeError `not_an_image`."""
+    reader: Any = _reader(Path(path))
+    _read_information(reader, Path(path))
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
 
 def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
@@ -219,12 +230,7 @@ def _header(reader: Any, path: Path) -> Header:
     slices = reader.GetFileNames() if isinstance(reader, sitk.ImageSeriesReader) else ()
     if slices:
         reader = _reader(Path(slices[0]))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise VolumeError(
-            "not_an_image", f"{path.name} is not a readable medical image.", "Send NIfTI, NRRD, MetaImage or DICOM."
-        ) from error
+    _read_information(reader, path)
     size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
     dimension = reader.GetDimension()
     shape = (*size[:2], len(slices)) if slices else tuple(size)
@@ -234,6 +240,15 @@ def _header(reader: Any, path: Path) -> Header:
     components = reader.GetNumberOfComponents()
     total = int(np.prod([int(n) for n in shape], dtype=object)) * item.GetSizeOfPixelComponent() * components
     return Header(shape, affine, _type(pixel), components, total)
+
+
+def _read_information(reader: Any, path: Path) -> None:
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(
+            "not_an_image", f"{path.name} is not a readable medical image.", "Send NIfTI, NRRD, MetaImage or DICOM."
+        ) from error
 
 
 def _type(pixel: int) -> str:
@@ -247,14 +262,14 @@ def _affine(spacing: Any, origin: Any, direction: Any) -> npt.NDArray[np.float64
     return LPS_TO_RAS @ affine
 
 
-def _check_shape(header: Header) -> None:
+def _check_shape(header: Header, limits: Limits) -> None:
     shape = header.shape
     if len(shape) != 3 or header.components != 1:
         kind = f"{len(shape)}D" + (f" with {header.components} values a voxel" if header.components > 1 else "")
         raise VolumeError(
             "cannot_process", f"The image is {kind}; a 3D image with one value a voxel is needed.", "Send one volume."
         )
-    if min(shape) < 2:
+    if min(shape[:2] if limits.pictures else shape) < 2:
         raise VolumeError("cannot_process", f"The image has only {_shape_text(shape)} voxels.", "Send a 3D volume.")
 
 
