@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,68 @@ def kid(real: Array, fake: Array, subsets: int = 50, subset_size: int | None = N
     return KidScore(float(np.mean(scores)), float(np.std(scores)))
 
 
+def mmd(real: Array, fake: Array, bandwidth: float | None = None) -> float:
+    """Unbiased squared maximum mean discrepancy with a Gaussian kernel exp(-|x - y|^2 / (2 s^2)).
+
+    Gretton et al., "A kernel two-sample test", JMLR 2012, equation 3; s is the median distance within both sets
+    together (ibid., section 8). It may be below 0 when the sets are alike. MONAI's MMDMetric has a linear kernel, which
+    sees means alone.
+
+    Args:
+        real: features (n, d).
+        fake: features (m, d).
+        bandwidth: s; None takes the median distance.
+
+    Raises:
+        ValueError: features of unlike or wrong shape, or fewer than 2 rows.
+    """
+    real, fake = check_features(real, fake)
+    n = len(real)
+    both = np.concatenate([real, fake])
+    squares = distances(both, both) ** 2
+    if bandwidth is None:
+        bandwidth = float(np.sqrt(np.median(squares[np.triu_indices(len(both), 1)]))) or 1.0
+    kernel = np.exp(-squares / (2 * bandwidth**2))
+    return _unbiased(kernel[:n, :n], kernel[n:, n:], kernel[:n, n:])
+
+
+def fid(real: Array, fake: Array) -> float | None:
+    """Fréchet distance between Gaussians fitted to both sets of features.
+
+    Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017,
+    equation 6: |m - m_w|^2 + Tr(C + C_w - 2 (C C_w)^(1/2)). It is biased upwards, the more so the fewer the images:
+    compare sets of one size alone. The square root is taken of the symmetric C^(1/2) C_w C^(1/2), which has the same
+    trace and is real where that of MONAI's FIDMetric may not be.
+
+    Args:
+        real: features (n, d).
+        fake: features (m, d).
+
+    Returns:
+        The distance; None, with a warning, if a set has no more images than features: its covariance is singular and
+        the figure would say little.
+
+    Raises:
+        ValueError: features of unlike or wrong shape, or fewer than 2 rows.
+    """
+    real, fake = check_features(real, fake)
+    fewest, d = min(len(real), len(fake)), real.shape[1]
+    if fewest <= d:
+        warnings.warn(f"No FID: {fewest} images for {d} features; use KID, or give more than {d}.", stacklevel=2)
+        return None
+    one, two = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (real, fake))
+    root = _root(one)
+    crossed = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ two @ root), 0)).sum()
+    apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
+    return float(max(0.0, apart + np.trace(one) + np.trace(two) - 2 * crossed))
+
+
+def distances(a: Array, b: Array) -> npt.NDArray[np.float64]:
+    """Euclidean distances (n, m) between the rows of a (n, d) and b (m, d)."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
 def check_features(*sets: Array, least: int = 2) -> tuple[npt.NDArray[np.float64], ...]:
     """The sets as float64, if all are (n, d) with one d, finite, and of at least `least` rows.
 
@@ -79,3 +142,9 @@ def _unbiased(within_a: Array, within_b: Array, between: Array) -> float:
     a = (within_a.sum() - np.trace(within_a)) / (n * (n - 1))
     b = (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
     return float(a + b - 2 * between.mean())
+
+
+def _root(matrix: Array) -> Array:
+    """The symmetric square root of a covariance."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
