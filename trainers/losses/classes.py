@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -57,34 +57,19 @@ def projection_score(features: Tensor, embedded: Tensor, unconditional: Tensor) 
 
     Args:
         features: phi(x), (n, d).
-        embedded: y^T V, (n, d).
-        unconditional: psi(phi(x)), (n,).
+        embedded: y^T V, (n, d): a row of an embedding for each image.
+        unconditional: psi(phi(x)), (n, 1).
 
     Returns:
-        Scores (n,).
+        Scores (n, 1).
+
+    Raises:
+        ValueError: the shapes do not fit, so that scores would mix images.
     """
-    return (embedded * features).sum(1) + unconditional
-
-
-class ProjectionHead(nn.Module):
-    """Turns features into a score under a class, ibid.; V is an embedding, psi is linear."""
-
-    def __init__(self, features: int, classes: int) -> None:
-        """`features`: length of phi(x). `classes`: how many there are."""
-        super().__init__()
-        self.embedding = nn.Embedding(classes, features)
-        self.unconditional = nn.Linear(features, 1)
-        nn.init.normal_(self.embedding.weight, std=features**-0.5)
-
-    def forward(self, features: Tensor, classes: Tensor) -> Tensor:
-        """Scores (n,) of features (n, d), or (n, d, *spatial), which are summed over space as in the paper.
-
-        Raises:
-            ValueError: there is not one class index below the number of classes for each sample.
-        """
-        _check_classes(classes, len(features), self.embedding.num_embeddings)
-        pooled = features.flatten(2).sum(2) if features.ndim > 2 else features
-        return projection_score(pooled, self.embedding(classes.long()), self.unconditional(pooled).squeeze(1))
+    if features.ndim != 2 or embedded.shape != features.shape or unconditional.shape != (len(features), 1):
+        shapes = ", ".join(str(tuple(t.shape)) for t in (features, embedded, unconditional))
+        raise ValueError(f"The projection needs (n, d), (n, d) and (n, 1); these are {shapes}.")
+    return (embedded * features).sum(1, keepdim=True) + unconditional
 
 
 def _check_classes(classes: Tensor, samples: int, known: int) -> None:

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.losses.classes import ProjectionHead, auxiliary_classifier, class_loss, projection_score
+from trainers.losses.classes import auxiliary_classifier, class_loss, projection_score
 
 
 def likelihood(logits: list[float], index: int) -> float:
@@ -46,45 +46,36 @@ def test_sure_classifiers_cost_finitely_in_half_precision() -> None:
 
 def test_the_projection_on_numbers() -> None:
     features, embedded = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([[3.0, 0.5], [1.0, 1.0]])
-    score = projection_score(features, embedded, torch.tensor([10.0, 20.0]))
-    assert score.tolist() == [3 + 1 + 10, -1 + 20]
+    score = projection_score(features, embedded, torch.tensor([[10.0], [20.0]]))
+    assert score.tolist() == [[3 + 1 + 10], [-1 + 20]]
 
 
-def test_the_projection_head_scores_by_equation_3() -> None:
-    head = ProjectionHead(features=5, classes=3).double()
-    features = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    classes = torch.tensor([2, 0, 1, 2])
-    v = head.embedding.weight
-    psi = features @ head.unconditional.weight[0] + head.unconditional.bias
-    by_hand = torch.stack([v[y] @ phi for y, phi in zip(classes, features, strict=True)]) + psi
-    assert torch.allclose(head(features, classes), by_hand)
-    assert torch.autograd.gradcheck(lambda x: head(x, classes), features)
+def test_the_projection_is_equation_3_with_one_hot_classes() -> None:
+    features, v = torch.randn(4, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    psi, classes = torch.randn(5, 1, dtype=torch.float64), torch.tensor([2, 0, 1, 2])
+    y = torch.eye(3, dtype=torch.float64)[classes]
+    score = projection_score(features, v[classes], features @ psi)
+    assert torch.allclose(score[:, 0], torch.einsum("nk,kd,nd->n", y, v, features) + (features @ psi)[:, 0])
 
 
-def test_classes_change_scores_by_the_projection_alone() -> None:
-    head, features = ProjectionHead(4, 2), torch.randn(1, 4)
-    zero, one = (head(features, torch.tensor([y])) for y in (0, 1))
-    difference = (head.embedding.weight[1] - head.embedding.weight[0]) @ features[0]
-    assert (one - zero).item() == pytest.approx(difference.item(), rel=1e-4)
+def test_gradients_of_the_projection() -> None:
+    inputs = [torch.randn(n, d, dtype=torch.float64, requires_grad=True) for n, d in ((3, 4), (3, 4), (3, 1))]
+    assert torch.autograd.gradcheck(projection_score, inputs)
+    assert torch.autograd.gradgradcheck(projection_score, inputs)  # R1 differentiates it twice
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 3), st.lists(st.integers(1, 4), min_size=1, max_size=3))
-def test_the_projection_head_sums_over_space(n: int, spatial: list[int]) -> None:
-    head, classes = ProjectionHead(3, 2), torch.ones(n, dtype=torch.long)
-    features = torch.randn(n, 3, *spatial)
-    assert head(features, classes).shape == (n,)
-    assert torch.allclose(head(features, classes), head(features.flatten(2).sum(2), classes), atol=1e-5)
+def test_projections_that_would_mix_images_are_told() -> None:
+    features = torch.zeros(3, 4)
+    for embedded, unconditional in (((1, 4), (3, 1)), ((3, 4), (3,)), ((3, 4), (1, 1))):
+        with pytest.raises(ValueError, match="The projection needs"):
+            projection_score(features, torch.zeros(embedded), torch.zeros(unconditional))
 
 
 def test_bad_classes_are_told() -> None:
-    head, features, logits = ProjectionHead(4, 3), torch.randn(2, 4), torch.randn(2, 3)
+    logits = torch.randn(2, 3)
     for wrong in ([0, 3], [-1, 0]):
         with pytest.raises(ValueError, match="from 0 to 2"):
-            head(features, torch.tensor(wrong))
-        with pytest.raises(ValueError, match="from 0 to 2"):
             class_loss(logits, torch.tensor(wrong))
-    with pytest.raises(ValueError, match="one class index for each of 2"):
-        head(features, torch.tensor([0]))
-    with pytest.raises(ValueError, match="one class index for each of 2"):
-        class_loss(logits, torch.tensor([[0], [1]]))
+    for shape in ((1,), (2, 1), (3,)):
+        with pytest.raises(ValueError, match="one class index for each of 2"):
+            class_loss(logits, torch.zeros(shape))
