@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def open_data(path: Path | str, kind: str = "auto", **options: Any) -> DataSet:
 
     Raises:
         FileNotFoundError: there is nothing at `path`, or files of the set are missing.
-        CasesError: an unknown kind or layout, or a set that contradicts itself. VolumeError: a damaged file.
+        CasesError: an unknown kind, layout or option, or a set that contradicts itself. VolumeError: a damaged file.
     """
     path = Path(path)
     if not path.exists():
@@ -46,6 +48,7 @@ def open_data(path: Path | str, kind: str = "auto", **options: Any) -> DataSet:
     kind = recognise(path) if kind == "auto" else kind
     if kind not in READERS:
         raise CasesError(f"There is no data reader {kind!r}. Known: auto, {', '.join(READERS)}.")
+    _check_options(kind, options)
     data = READERS[kind].open(path, **options)
     _check_ids(data)
     return data
@@ -61,6 +64,13 @@ def recognise(path: Path) -> str:
             raise CasesError(f"{path} could be {' or '.join(found)}. Name the kind.")
     known = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
     raise CasesError(f"The layout of {path} is not known. Name the kind, or arrange the files as one of:\n{known}")
+
+
+def _check_options(kind: str, options: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(READERS[kind].open).parameters)[1:]
+    wrong = [name for name in options if name not in known]
+    if wrong:
+        raise CasesError(f"The reader {kind} has no option {wrong[0]!r}. Known: {', '.join(known) or 'none'}.")
 
 
 def _check_ids(data: DataSet) -> None:

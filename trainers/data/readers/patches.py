@@ -39,7 +39,7 @@ class Patch:
 
 
 def read_patch(path: Path, patch: Patch, outside: float = AIR) -> Sample:
-    """Reads the box alone: from an uncompressed file (`.mhd` with `.raw`) only its own bytes come from the disk.
+    """Reads the box alone: of an uncompressed file (`.mhd` with `.raw`) only the slices that it touches leave the disk.
 
     The box's middle is the voxel nearest to the point, or, for an even size, the corner of voxels nearest to it. Voxels
     stay as they are stored and along the scan's own axes; nothing is resampled.
