@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.distributed as dist
@@ -206,38 +207,42 @@ def _flip(images: Tensor, p: float | Tensor, settings: DiffAugmentSettings) -> T
 
 
 def _translate(images: Tensor, p: float | Tensor, settings: DiffAugmentSettings) -> Tensor:
+    """Moves by whole voxels: each sample is rolled, and what came round is background."""
     if not settings.translate:
         return images
-    chosen, background = _sometimes(images, p).flatten(), _background(images, settings)
-    for axis in range(2, images.ndim):
-        furthest = int(images.shape[axis] * settings.translate + 0.5)
-        shift = torch.randint(-furthest, furthest + 1, (len(images),), device=images.device) * chosen.long()
-        images = _shift(images, shift, axis, background)
-    return images
-
-
-def _shift(images: Tensor, shift: Tensor, axis: int, background: Tensor) -> Tensor:
-    """Moves each sample by its whole number of voxels towards higher indices of an axis."""
-    length = images.shape[axis]
-    source = torch.arange(length, device=images.device) - shift[:, None]
-    source = source.reshape([len(images), 1, *(length if a == axis else 1 for a in range(2, images.ndim))])
-    moved = images.gather(axis, source.clamp(0, length - 1).expand_as(images))
-    return torch.where((source >= 0) & (source < length), moved, background)
+    chosen, shifts, inside = _sometimes(images, p).flatten().long(), [], []
+    for axis, length in enumerate(images.shape[2:]):
+        furthest = int(length * settings.translate + 0.5)
+        shift = torch.randint(-furthest, furthest + 1, (len(images),), device=images.device) * chosen
+        source = torch.arange(length, device=images.device) - shift[:, None]
+        shifts.append(shift)
+        inside.append(_along((source >= 0) & (source < length), axis, images))
+    axes = tuple(range(1, images.ndim - 1))
+    each = torch.stack(shifts, 1).tolist()
+    rolled = torch.stack([image.roll(shift, axes) for image, shift in zip(images, each, strict=True)])
+    return torch.where(_all(inside), rolled, _background(images, settings))
 
 
 def _cut_out(images: Tensor, p: float | Tensor, settings: DiffAugmentSettings) -> Tensor:
     """Hides a box, centred anywhere in the image."""
     if not settings.cutout:
         return images
-    hidden = _sometimes(images, p).bool()
-    for axis in range(2, images.ndim):
-        length, ones = images.shape[axis], [1] * (images.ndim - 3)
+    within = [_sometimes(images, p).bool()]
+    for axis, length in enumerate(images.shape[2:]):
         width = int(length * settings.cutout + 0.5)
         start = torch.randint(0, length, (len(images), 1), device=images.device) - width // 2
         index = torch.arange(length, device=images.device)
-        within = (index >= start) & (index < start + width)
-        hidden = hidden & within.reshape(len(images), 1, length, *ones).movedim(2, axis)
-    return torch.where(hidden, _background(images, settings), images)
+        within.append(_along((index >= start) & (index < start + width), axis, images))
+    return torch.where(_all(within), _background(images, settings), images)
+
+
+def _along(values: Tensor, axis: int, images: Tensor) -> Tensor:
+    """Values (n, length) along a spatial axis of images, 1 long along the others."""
+    return values.reshape(len(values), 1, *(-1 if a == axis else 1 for a in range(images.ndim - 2)))
+
+
+def _all(conditions: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.logical_and, conditions)
 
 
 def _resample(images: Tensor, p: float | Tensor, settings: DiffAugmentSettings) -> Tensor:
