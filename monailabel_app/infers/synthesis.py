@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.infers.base import ModelInfer, Outcome
+from monailabel_app.infers.masks import cut_warning, fitting_mask
 from monailabel_app.infers.result import BUNDLE, Part
 from monailabel_app.options import Schema, choice, label_map, whole_number
 from monailabel_app.registry import Registry
 from monailabel_app.serving import ModelCache
 from monailabel_app.synthetic import LARGEST_SEED
-from trainers.data.volumes import Limits, Volume, VolumeError, read_label
+from trainers.data.volumes import Limits, read_label
 from trainers.monitor import Monitor
-
-if TYPE_CHECKING:
-    from trainers.tasks.synthesis import Synthesizer, Synthetic
+from trainers.tasks.synthesis import Synthesizer, Synthetic
 
 MOST, USUAL = 16, 4  # images a request
 ARBITRARY = "arbitrary"
@@ -29,22 +28,21 @@ class SynthesisInfer(ModelInfer):
 
     task = "synthesis"
     reads = ("label",)
+    load = Synthesizer
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         super().__init__(model, registry, cache, folder, limits)
-        self.output = "both" if self.spec.labels else "volume"
+        self.output = "both" if self.labels_images else "volume"
 
-    @staticmethod
-    def load(folder: Path) -> Synthesizer:  # type: ignore[override]
-        """The model."""
-        from trainers.tasks.synthesis import Synthesizer
-
-        return Synthesizer(folder)
+    @property
+    def labels_images(self) -> bool:
+        """Whether each image comes with its label map: a spec also names labels of images that it learned without."""
+        return bool(self.spec.labels and self.spec.network.get("maps"))
 
     @property
     def fills_masks(self) -> bool:
-        """Whether it can be given a segmentation to fill."""
-        return bool(self.spec.labels)
+        """Whether it can be given a segmentation to fill; a picture has no voxel size to bring one to."""
+        return self.labels_images and bool(self.spec.preprocess.get("spacing"))
 
     def schema(self) -> Schema:
         """Number, seed and what the model can be told of the images."""
@@ -53,13 +51,14 @@ class SynthesisInfer(ModelInfer):
             "number": whole_number("Images", "How many images to make.", USUAL, 1, MOST),
             "seed": whole_number("Seed", "The same seed makes the same images again.", 0, 0, LARGEST_SEED),
         }
-        if spec.classes:
+        told = bool(spec.network.get("categories"))
+        if spec.classes and told:
             properties["class"] = choice("Class", "What the images show; left open, it is drawn.", spec.classes)
-        if len(spec.modalities) > 1:
+        if len(spec.modalities) > 1 and told:
             properties["modality"] = choice("Modality", "The kind of image; left open, it is drawn.", spec.modalities)
         if self.fills_masks:
-            told = "A segmentation whose shapes the images fill; left open, shapes are made up too."
-            properties["mask"] = label_map("Mask from a segmentation", told)
+            use = "A segmentation whose shapes the images fill; left open, shapes are made up too."
+            properties["mask"] = label_map("Mask from a segmentation", use)
         return {"type": "object", "properties": properties}
 
     def check_sent(self, sent: Collection[str], options: Mapping[str, Any]) -> None:
@@ -78,7 +77,8 @@ class SynthesisInfer(ModelInfer):
     ) -> Outcome:
         """Makes the images; one alone if the result is to be a single file, which can hold no more."""
         start = time.perf_counter()
-        mask = self._mask(request["label"]) if request.get("label") else None
+        label = read_label(request["label"], self.spec.labels.values()) if request.get("label") else None
+        mask = None if label is None else fitting_mask(label, self.spec)
         number = options["number"] if request.get("result_extension") == BUNDLE else 1
         read = time.perf_counter()
         samples = loaded(
@@ -90,20 +90,20 @@ class SynthesisInfer(ModelInfer):
             monitor=monitor,
         )
         parts = [part for place, sample in enumerate(samples, 1) for part in self._parts(place, sample)]
-        about = {"synthetic": True, "samples": [{"seed": s.seed, "class": s.target} for s in samples]}
+        about = {"synthetic": True, "samples": [self._told(sample) for sample in samples]}
         seconds = {"read": read - start, "infer": time.perf_counter() - read}
-        return Outcome(parts, _warnings(request.get("number") or 1, number), seconds, about)
+        warnings = _fewer_warning(request.get("number") or 1, number)
+        if mask is not None and samples[0].label is not None:
+            warnings += cut_warning(mask, samples[0].label)
+        return Outcome(parts, warnings, seconds, about)
 
-    def _mask(self, path: Path) -> Volume:
-        """Raises VolumeError `wrong_labels` for values that the model does not know, or none."""
-        mask = read_label(path, self.spec.labels.values())
-        if not mask.array.any():
-            hint = f"Segment at least one of {', '.join(self.spec.labels)}."
-            raise VolumeError("wrong_labels", "The label map is empty.", hint)
-        return mask
+    def _told(self, sample: Synthetic) -> dict[str, Any]:
+        """What makes a sample again."""
+        modality = {"modality": sample.modality} if sample.modality else {}
+        return {"seed": sample.seed, "class": sample.target, **modality}
 
     def _parts(self, place: int, sample: Synthetic) -> list[Part]:
-        about = {"sample": place, "seed": sample.seed, "class": sample.target, "synthetic": True}
+        about = {"sample": place, "synthetic": True, **self._told(sample)}
         units = "HU" if self.spec.modality.upper().startswith("CT") else ARBITRARY
         parts = [Part(f"image_{place:03d}", "volume", sample.image, {"units": units, **about})]
         if sample.label is not None:
@@ -112,7 +112,7 @@ class SynthesisInfer(ModelInfer):
         return parts
 
 
-def _warnings(asked: int, made: int) -> list[str]:
+def _fewer_warning(asked: int, made: int) -> list[str]:
     if asked <= made:
         return []
     return [f"A single file holds one image; {asked} were asked for. Set result_extension to {BUNDLE} to get them all."]

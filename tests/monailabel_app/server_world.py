@@ -23,7 +23,7 @@ from monailabel_app.services import Services
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume, write_volume
 from trainers.networks import build
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, save_weights
 from trainers.tasks.segmentation import FinetuneConfig, finetune
 
 MODEL = "tissue_segmentation"
@@ -102,6 +102,35 @@ def weaken(source: Path, target: Path, strength: float = 0.5) -> None:
     target.mkdir(parents=True, exist_ok=True)
     save_weights(network, target / WEIGHTS_FILE)
     spec.save(target)
+
+
+PICTURES, SHAPES = "picture_synthesis", "shape_synthesis"
+
+
+def make_synthesis(folder: Path) -> Path:
+    """Adds two models of random weights to a folder: pictures of two classes, and volumes that fill label maps."""
+    common = {"name": "ResidualGenerator", "channels": [8, 8], "latent": 8}
+    pictures = ModelSpec(
+        name=PICTURES, task="synthesis", title="Pictures", description="Noise of two classes.", dimensions=2,
+        network={**common, "spatial_dims": 2, "size": [16, 12], "categories": [2]},
+        preprocess={"window": [16, 12]}, classes=["healthy", "pneumonia"], modality="X-ray",
+    )  # fmt: skip
+    shapes = ModelSpec(
+        name=SHAPES, task="synthesis", title="Shapes", description="Noise in shapes.", labels=LABELS,
+        network={**common, "spatial_dims": 3, "size": [20, 24, 20], "maps": 3},
+        preprocess={"window": [20, 24, 20], "spacing": [1.0, 1.0, 1.0], "range": [-200, 300]}, modality="CT",
+        parts={"masks": {**common, "spatial_dims": 3, "size": [10, 12, 10], "out_channels": 3, "output": "softmax"}},
+        training={"label_voxels": {"light": [1, 9000], "bright": [1, 9000]}},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    for spec in (pictures, shapes):
+        version = folder / spec.name / "v0001"
+        version.mkdir(parents=True)
+        spec.save(version)
+        save_weights(build(spec.network), version / WEIGHTS_FILE)
+        for part, network in spec.parts.items():
+            save_weights(build(network), part_file(version, part))
+    return folder
 
 
 def make_studies(folder: Path, count: int = 8) -> Path:
