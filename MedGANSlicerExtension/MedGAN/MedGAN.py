@@ -11,10 +11,21 @@ import numpy as np
 import qt
 import slicer
 import vtk
-from MedGANLib.panels import SECTIONS, CorrectPanel, Shared, TrainingPanel, make_panels, preferences
+from MedGANLib.panels import (
+    SECTIONS,
+    CorrectPanel,
+    GalleryPanel,
+    Shared,
+    SliceMarks,
+    SynthesisePanel,
+    TrainingPanel,
+    make_panels,
+    preferences,
+)
 from MedGANLib.panels.consent import ask_consent, ask_edited
 from MedGANLib.testing.images import phantom
 from MedGANLib.testing.server import TestServer
+from MedGANLib.testing.synthesis import make_sample
 from MedGANLib.workflow import Workflow
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkSegmentation
 from slicer.i18n import tr as _
@@ -81,12 +92,14 @@ class MedGANParameterNode:
     volume: The volume that models run on.
     segmentation: The segmentation to correct and submit.
     model: Name of the chosen model.
+    synthesisModel: Name of the chosen synthesis model.
     options: JSON object: model name -> options of its last run.
     """
 
     volume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
     model: str = ""
+    synthesisModel: str = ""
     options: str = ""
 
 
@@ -159,6 +172,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._pumpTimer.stop()
         self._pollTimer.stop()
         self.panel(CorrectPanel).leave()
+        self.panel(SliceMarks).cleanup()
         self.logic.workflow.changed.disconnect(self._show)
         self.logic.workflow.close()
         self.setParameterNode(None)
@@ -186,6 +200,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The scene is about to be closed: let go of its nodes."""
         self.setParameterNode(None)
         self.panel(CorrectPanel).forget_scene()
+        self.panel(SynthesisePanel).forget_scene()
         self.shared.forget_scene()
 
     def onSceneEndClose(self, caller, event):
@@ -232,6 +247,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if state.connected and state.training.running:
             self.logic.workflow.poll_training()
         self.panel(TrainingPanel).plot.draw(state.training)
+        self.panel(SynthesisePanel).refresh()
+        self.panel(GalleryPanel).draw()
 
     def _saveForUndo(self, segmentation):
         self.panel(CorrectPanel).save_for_undo(segmentation)
@@ -282,6 +299,49 @@ class MedGANTest(ScriptedLoadableModuleTest):
             self._train(widget)
             self.assertEqual(server.world.current, "v0002")
             widget.logic.workflow.disconnect()
+
+    def test_synthetic_studies(self):
+        """Generate, page, put in the scene and take out, accept, and add; everything is marked as synthetic."""
+        widget = slicer.util.getModuleWidget("MedGAN")
+        widget.enter()
+        with TestServer() as server:
+            self._connect(widget, server.url)
+            self._generate(widget, 2)
+            widget.ui.nextSampleButton.click()
+            self._check_placed(widget)
+            widget.ui.acceptBox.click()
+            widget.ui.addButton.click()
+            state = widget.logic.workflow.state
+            self._wait(lambda: state.job is None and server.world.synthetic, "the training study")
+            self.assertEqual(list(server.world.labels), ["synthetic_hippocampus_synthesis_1"])
+            self.assertEqual(server.world.synthetic["synthetic_hippocampus_synthesis_1"]["seed"], 1)
+            widget.logic.workflow.disconnect()
+
+    def _generate(self, widget, count):
+        self.delayDisplay("Generate")
+        widget.panel(SynthesisePanel).form.field("number").widget.value = count
+        widget.ui.generateButton.click()
+        state = widget.logic.workflow.state
+        self._wait(lambda: state.job is None and state.gallery is not None, "the samples")
+        self.assertEqual(len(state.gallery.samples), count)
+
+    def _check_placed(self, widget):
+        self.delayDisplay("Put in the scene")
+        widget.ui.placeButton.click()
+        image, labels, _ = make_sample(1, widget.logic.workflow.state.gallery.current.class_name)
+        volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+        for node in (volume, segmentation):
+            self.assertTrue(node.GetName().startswith("SYNTHETIC"))
+            self.assertEqual(node.GetAttribute("MedGAN.Synthetic"), "true")
+            self.assertEqual(node.GetAttribute("MedGAN.Seed"), "1")
+        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), image))
+        for index, value in enumerate((1, 2)):
+            segment_id = segmentation.GetSegmentation().GetNthSegmentID(index)
+            found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
+            self.assertTrue(np.array_equal(found > 0, labels == value), f"label {value} is not where it belongs")
+        widget.ui.placeButton.click()
+        self.assertIsNone(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode"))
 
     def _connect(self, widget, url):
         self.delayDisplay("Connect")

@@ -55,11 +55,30 @@ class ModuleLogics:
         return logics
 
 
+class SliceView:
+    """What `sliceWidget.sliceView()` offers: the annotation in the view's corners; nothing is drawn."""
+
+    def __init__(self) -> None:
+        self._annotation = vtk.vtkCornerAnnotation()
+
+    def cornerAnnotation(self) -> Any:
+        """Returns the annotation."""
+        return self._annotation
+
+    def scheduleRender(self) -> None:
+        """Draws the view soon."""
+
+
 class SliceWidget:
     """What `layoutManager().sliceWidget(name)` offers."""
 
-    def __init__(self, logic: Any) -> None:
+    def __init__(self, logic: Any, view: SliceView) -> None:
         self._logic = logic
+        self._view = view
+
+    def sliceView(self) -> SliceView:
+        """Returns the view."""
+        return self._view
 
     def sliceLogic(self) -> Any:
         """Returns the slice logic."""
@@ -75,14 +94,17 @@ class LayoutManager:
 
     def __init__(self, slices: Any) -> None:
         self._slices = slices
+        self._views = {name: SliceView() for name in SLICES}
 
     def sliceViewNames(self) -> tuple[str, ...]:
         """Returns the names of the slice views."""
         return tuple(SLICES)
 
-    def sliceWidget(self, name: str) -> SliceWidget:
-        """Returns a slice view by name."""
-        return SliceWidget(self._slices.GetItemAsObject(list(SLICES).index(name)))
+    def sliceWidget(self, name: str) -> SliceWidget | None:
+        """Returns a slice view by name; None when the layout has none of that name."""
+        if name not in SLICES:
+            return None
+        return SliceWidget(self._slices.GetItemAsObject(list(SLICES).index(name)), self._views[name])
 
     def mrmlSliceLogics(self) -> Any:
         """Returns the slice logics."""

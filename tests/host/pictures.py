@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PySide6 import QtCore, QtGui
@@ -109,13 +111,19 @@ def take_pictures(folder: Path, address: str = "", points: tuple[Point, ...] = (
             drawn, with a small test server and synthetic studies.
         points: Points to place in the study before the model runs, in RAS millimetres.
     """
+    with opened(folder) as user:
+        _draw_result(user, address, points) if address else _tour(user)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[User]:
+    """A user at the module in a host of its own; pictures go into `folder`."""
     with tempfile.TemporaryDirectory() as temporary:
         host = install(Path(temporary))
         module = host.load_module()
         module.enter()
         try:
-            user = User(host, module, folder)
-            _draw_result(user, address, points) if address else _tour(user)
+            yield User(host, module, folder)
         finally:
             module.unload()
             host.close()
@@ -131,6 +139,7 @@ def _tour(user: User) -> None:
         user.open_only("serverSection", "studySection", "runSection")
         user.picture("connected")
         _draw_result(user, server.url, ())
+        _synthesise(user)
         _train(user)
         _ask_consent(user)
 
@@ -146,6 +155,29 @@ def _draw_result(user: User, address: str, points: tuple[Point, ...]) -> None:
     user.idle(120)
     user.open_only("runSection", "correctSection")
     draw_desk(user, user.picture("result"), list(points[0]) if points else None)
+
+
+def draw_synthesis(folder: Path) -> None:
+    """Draws the panel *Synthesise* into `slicer-synthesise.png`, with a small test server."""
+    with opened(folder) as user:
+        from MedGANLib.testing.server import TestServer
+
+        with TestServer() as server:
+            user.connect(server.url)
+            _synthesise(user)
+
+
+def _synthesise(user: User) -> None:
+    user.open_only("synthesiseSection")
+    user.panel("SynthesisePanel").form.field("number").widget.value = 8
+    user.press("generateButton")
+    user.idle()
+    for step in range(3):
+        if step != 1:
+            user.ui.acceptBox.click()
+        if step < 2:
+            user.press("nextSampleButton")
+    user.picture("synthesise")
 
 
 def _train(user: User) -> None:

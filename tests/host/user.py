@@ -101,6 +101,7 @@ class User:
             "studySection",
             "runSection",
             "correctSection",
+            "synthesiseSection",
             "trainSection",
             "versionsSection",
         ):
@@ -111,4 +112,5 @@ class User:
         path = self._pictures / f"slicer-{name}.png"
         self.module.grab(path)
         self.panel("TrainingPanel").plot.draw(self.state.training)
+        self.panel("GalleryPanel").draw()
         return self.module.grab(path)

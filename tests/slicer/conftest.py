@@ -9,6 +9,7 @@ import pytest
 import slicer
 from MedGANLib.client import MedGANClient
 from MedGANLib.scene import Scene
+from MedGANLib.testing.server import TestServer
 from MedGANLib.workflow import Workflow
 
 from .bench import Bench
@@ -65,3 +66,19 @@ def workflow(clinic: Clinic, scene: Scene, user: Asked) -> Iterator[Workflow]:
 @pytest.fixture
 def bench(scene: Scene, tmp_path: Path) -> Bench:
     return Bench(scene, tmp_path, GRIDS["oblique"])
+
+
+@pytest.fixture
+def served() -> Iterator[TestServer]:
+    with TestServer() as running:
+        running.world.add_phantoms(1)
+        yield running
+
+
+@pytest.fixture
+def studio(served: TestServer, scene: Scene, user: Asked) -> Iterator[Workflow]:
+    """A workflow that is connected to the server with the synthesis model."""
+    one = Workflow(scene=scene, consent=user)
+    one.wait(one.connect(served.url), 10)
+    yield one
+    one.close()

@@ -170,7 +170,7 @@ def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> Non
     from MedGANLib.panels.run import model_text
 
     user.connect(server.url)
-    (model,) = user.state.models
+    model = user.state.models[0]
     assert "not measured" in model_text(dataclasses.replace(model, metrics={}))
     assert "not measured" not in model_text(model)
 

@@ -126,19 +126,21 @@ class MedGANClient:
         *,
         image_id: str = "",
         file: Optional[PathLike] = None,
+        label: Optional[PathLike] = None,
         options: Optional[Mapping[str, Any]] = None,
         job_id: Optional[str] = None,
         result_extension: Optional[str] = None,
         progress: Optional[Progress] = None,
         cancel: Optional[CancelToken] = None,
     ) -> InferResult:
-        """Run a model on a study of the server (`image_id`) or on a volume file sent along (`file`).
+        """Run a model on a study of the server (`image_id`) or on a volume file sent along (`file`), or on neither.
 
         Args:
             model: The model's name.
             out_dir: Folder for the result's files.
             image_id: Study at the server.
             file: Volume to send in place of `image_id`.
+            label: Label map to send along: the shape that a synthesis model fills.
             options: The model's options.
             job_id: Name of the job at the server; by default a random one.
             result_extension: `.nii.gz`, `.nrrd` or `.zip` (bundle); by default the server chooses.
@@ -146,9 +148,8 @@ class MedGANClient:
             cancel: Ends the call, and the job at the server too.
         """
         job = job_id or secrets.token_hex(8)
-        body = MultipartBody(
-            {"params": json.dumps(self._params(options, job, result_extension))}, {"file": Path(file)} if file else {}
-        )
+        files = {name: Path(path) for name, path in (("file", file), ("label", label)) if path}
+        body = MultipartBody({"params": json.dumps(self._params(options, job, result_extension))}, files)
         request = self._request("POST", f"/infer/{quote(model, safe='')}", body=body, cancel=cancel)
         request.query = {"image": image_id} if image_id else {}
         request.timeout, request.deadline = self._infer_timeout, None
@@ -197,9 +198,19 @@ class MedGANClient:
         image_id: str,
         progress: Optional[Progress] = None,
         cancel: Optional[CancelToken] = None,
+        params: Optional[Mapping[str, Any]] = None,
     ) -> str:
-        """Add a volume to the server's studies; return its id. An id already taken raises `Conflict`."""
-        request = self._request("PUT", "/datastore/image", body=MultipartBody({"params": "{}"}, {"file": Path(file)}))
+        """Add a volume to the server's studies; return its id. An id already taken raises `Conflict`.
+
+        Args:
+            file: The volume.
+            image_id: Its id at the server.
+            progress: Called while sending.
+            cancel: Ends the call.
+            params: What the server shall know of it; see `marks.upload_params`.
+        """
+        body = MultipartBody({"params": json.dumps(dict(params or {}))}, {"file": Path(file)})
+        request = self._request("PUT", "/datastore/image", body=body)
         request.query, request.deadline, request.cancel = {"image": image_id}, None, cancel
         request.on_sent = _phase(progress, "Sending the volume")
         return str(self._transport.json(request).get("image") or image_id)

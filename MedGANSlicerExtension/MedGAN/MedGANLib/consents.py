@@ -14,6 +14,15 @@ RUN = "Sent: the voxels and the geometry of this volume. The server runs the mod
 STORE = (
     "Sent: the voxels and the geometry of this volume, with your label. The server keeps both as a study for training."
 )
+SHAPE = (
+    "Sent: the shape of the chosen segments, as a label map. The server makes images that fill it and keeps nothing."
+)
+KEEP_SHAPE = (
+    "Sent: synthetic images, and as their label the shape that you drew on a patient's image. "
+    "The server keeps both as studies for training."
+)
+TEXTS = {(False, False): RUN, (True, False): STORE, (False, True): SHAPE, (True, True): KEEP_SHAPE}
+"""What is sent, by whether it is stored and whether it is a mere shape."""
 MEGABYTE = 1024.0 * 1024.0
 
 
@@ -22,23 +31,35 @@ class ConsentBook:
 
     def __init__(self, ask: Optional[Consent]) -> None:
         self._ask = ask
-        self._given: Set[Tuple[str, bool]] = set()
+        self._given: Set[Tuple[str, bool, bool]] = set()
 
-    def ensure(self, server: str, volume: Any, stored: bool) -> None:
-        """Ask unless the user has agreed before; agreeing to storage includes a mere run.
+    def ensure(self, server: str, volume: Any, stored: bool, shape_of: str = "") -> None:
+        """Ask unless the user has agreed before; agreeing to storage includes a mere run, to a volume a mere shape.
+
+        Args:
+            server: The server's address.
+            volume: What is sent.
+            stored: Whether the server keeps it.
+            shape_of: Name of the segmentation when it is a label map without any image.
 
         Raises:
             ConsentDeclined: The user said no, or there is nobody to ask.
         """
-        if (server, True) in self._given or (server, stored) in self._given:
+        shape = bool(shape_of)
+        enough = {(server, kept, only) for kept in (stored, True) for only in (shape, False)}
+        if enough & self._given:
             return
-        if self._ask is None or not self._ask(_request(server, volume, stored)):
-            raise ConsentDeclined("Nothing was sent.", "A volume leaves this computer only with your consent.")
-        self._given.add((server, stored))
+        sent = TEXTS[stored, shape]
+        name = shape_of or volume.GetName()
+        request = ConsentRequest(server, name, megabytes(volume), sent, NOT_SENT, stored, shape)
+        if self._ask is None or not self._ask(request):
+            thing = "A patient's shape" if shape else "A volume"
+            raise ConsentDeclined("Nothing was sent.", f"{thing} leaves this computer only with your consent.")
+        self._given.add((server, stored, shape))
 
     def forget(self, server: str) -> None:
         """Ask again for this server."""
-        self._given -= {(server, True), (server, False)}
+        self._given = {given for given in self._given if given[0] != server}
 
 
 def check_size(volume: Any, server: Optional[ServerInfo]) -> None:
@@ -60,7 +81,3 @@ def megabytes(volume: Any) -> float:
 def _voxel_count(volume: Any) -> int:
     i, j, k = dimensions(volume)
     return i * j * k
-
-
-def _request(server: str, volume: Any, stored: bool) -> ConsentRequest:
-    return ConsentRequest(server, volume.GetName(), megabytes(volume), STORE if stored else RUN, NOT_SENT, stored)

@@ -67,31 +67,39 @@ def export_labels(
         NothingToSubmit: No voxel of the volume carries a label of the table.
     """
     labels = label_map(segmentation, volume, table)
-    _write(labels.array, affine(volume) if grid is None else grid, path, flipped)
+    write_labels(labels.array, affine(volume) if grid is None else grid, path, flipped)
     return LabelExport(Path(path), labels.counts, tuple(labels.warnings), tuple(labels.notes))
 
 
-def _write(array: np.ndarray, matrix: np.ndarray, path: Union[str, Path], flipped: bool) -> None:
+def write_labels(array: np.ndarray, matrix: np.ndarray, path: Union[str, Path], flipped: bool = False) -> None:
+    """Write a label map (k, j, i) with its voxel to RAS matrix; `flipped` counts its slices from the other end."""
     node = slicer.vtkMRMLLabelMapVolumeNode()
     node.SetIJKToRASMatrix(to_matrix(flip_slices(matrix, len(array)) if flipped else matrix))
     node.SetAndObserveImageData(image_from_array(array[::-1] if flipped else array))
     write_node(node, path, compress=True)
 
 
-def label_map(segmentation: Any, volume: Any, table: LabelTable) -> LabelMap:
+def label_map(
+    segmentation: Any, volume: Any, table: LabelTable, chosen: Optional[Sequence[Tuple[str, int]]] = None
+) -> LabelMap:
     """Return the label map of the segments that carry a label of `table`.
 
     A segment's label is the one that it is named after, or else the one that the model gave it. Others
     ("background" …) are left out with a note. Where segments overlap the later one wins, with a warning; labels
     without voxels are warned about.
 
+    Args:
+        segmentation: The segmentation node.
+        volume: The volume whose grid the label map gets.
+        table: Names and values of the labels.
+        chosen: (segment ID, label value) of the segments to take, in place of looking at names.
+
     Raises:
         NothingToSubmit: No voxel of the volume carries a label of the table.
     """
     largest = max(table.values.values(), default=0)
     result = LabelMap(np.zeros(dimensions(volume)[::-1], np.uint8 if largest < 256 else np.uint16))
-    chosen = _choose(segmentation, table, result)
-    for segment_id, value in chosen:
+    for segment_id, value in _choose(segmentation, table, result) if chosen is None else chosen:
         _paint(result, binary_image(segmentation, segment_id, world=True), volume, value, table)
     result.counts = {v: int(n) for v, n in enumerate(np.bincount(result.array[result.array > 0])) if n}
     if not result.counts:

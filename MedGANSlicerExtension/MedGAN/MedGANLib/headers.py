@@ -1,4 +1,4 @@
-"""How an image file counts its slices.
+"""What an image file's header tells that Slicer does not: how it counts its slices, and whether a model made it.
 
 Slicer turns every image round to a right-handed grid while it reads: for a file with a left-handed one the order of the
 slices is reversed. A label for such a file has to be turned back before it is sent, so the file's header is asked.
@@ -29,6 +29,14 @@ def is_left_handed(path: Path) -> bool:
     if name.endswith(".nrrd"):
         return _nrrd(_fields(text.split("\n\n")[0].replace("\r", ""), ":"))
     return _meta_image(_fields(text, "=")) if name.endswith((".mha", ".mhd")) else False
+
+
+def is_marked(path: Path) -> bool:
+    """Whether the header of a NRRD file says that a model made the image."""
+    if not path.name.lower().endswith(".nrrd"):
+        return False
+    text = _head(path, TEXT_BYTES).decode("latin-1").replace("\r", "").split("\n\n")[0]
+    return re.search(r"(?mi)^MedGAN\.Synthetic *:= *(true|1|yes)\s*$", text) is not None
 
 
 def _head(path: Path, size: int) -> bytes:

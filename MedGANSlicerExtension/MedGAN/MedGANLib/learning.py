@@ -13,12 +13,14 @@ from .errors import Conflict, MedGANError, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
 from .inferring import Inferring
 from .jobs import Job, Work
+from .marks import upload_params
 from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
 from .studying import then_remove
-from .volumes import check_sendable, forget_if_changed, known_id, server_affine, server_flipped
+from .volumes import check_sendable, forget_if_changed, is_synthetic, known_id, server_affine, server_flipped
 
 TRAINING_POLL_SECONDS = 1.0
+SYNTHETIC_NOTE = "The volume was made by a model; the server keeps it marked as synthetic."
 OVER = {
     "promoted": ("success", "Training is over: the new version serves."),
     "refused": ("warning", "Training is over: the new version was not better and was refused."),
@@ -57,7 +59,9 @@ class Learning(Inferring):
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
             self._now_known(context["volume"], receipt.image)
             self._refresh()
-            self._say(*_submitted(receipt, context["export"], self._model(model)))
+            kind, text, hint, details = _submitted(receipt, context["export"], self._model(model))
+            mark = (SYNTHETIC_NOTE,) if is_synthetic(context["volume"]) else ()
+            self._say(kind, text, hint, (*mark, *details))
             return receipt
 
         return self._start("Submitting the label", prepare, finish)
@@ -136,11 +140,11 @@ class Learning(Inferring):
         client = self._server()
         known = known_id(volume, client.address)
         file = None if known else self._outgoing(volume, stored=True)
-        image_id = known or self._upload_id(volume)
+        image_id, mark = known or self._upload_id(volume), upload_params(volume)
 
         def work(job: Job) -> SubmitReceipt:
             if file:
-                _upload_once(client, file, image_id, job)
+                _upload_once(client, file, image_id, job, mark)
             return client.submit_label(
                 image_id,
                 label,
@@ -165,10 +169,10 @@ class Learning(Inferring):
         return status
 
 
-def _upload_once(client: MedGANClient, file: Path, image_id: str, job: Job) -> None:
+def _upload_once(client: MedGANClient, file: Path, image_id: str, job: Job, mark: Mapping[str, Any]) -> None:
     """Upload under a random id; that it is taken means that an earlier try had come through."""
     try:
-        client.upload_image(file, image_id, job.report, job.token)
+        client.upload_image(file, image_id, job.report, job.token, mark)
     except Conflict:
         job.report(-1.0, "Sending the label")
 

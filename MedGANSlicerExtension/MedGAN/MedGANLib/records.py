@@ -43,6 +43,13 @@ def _label_values(labels: Any) -> Mapping[str, int]:
     return {name: value for name, value in pairs.items() if value != 0}
 
 
+def _count(number: Any) -> int:
+    """Read a number of studies, or such numbers by kind."""
+    if isinstance(number, Mapping):
+        return int(number.get("total") or 0)
+    return int(number or 0)
+
+
 def _colors(colors: Any) -> Mapping[str, Color]:
     return {str(name): (float(c[0]), float(c[1]), float(c[2])) for name, c in (colors or {}).items()}
 
@@ -89,8 +96,13 @@ class ModelInfo:
         """The schema of each option, by name."""
         return self.options.get("properties", {})
 
+    @property
+    def synthesises(self) -> bool:
+        """Whether it makes images out of nothing: it is run on no study."""
+        return self.is_medgan and self.task == "synthesis"
+
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
-        """Names of the options marked `"x-widget": widget` (`points` or `roi`)."""
+        """Names of the options marked `"x-widget": widget` (`points`, `roi` or `labelmap`)."""
         return tuple(name for name, option in self.option_properties.items() if option.get("x-widget") == widget)
 
     @classmethod
@@ -128,6 +140,7 @@ class ServerInfo:
         version: MedGAN's version, or MONAI Label's on a stock server.
         max_upload_mb, max_voxels: Limits; 0 when the server names none.
         studies, labelled: Number of studies at the server, and of those with a final label.
+        synthetic: Number of studies made by a model; they are not among the others.
         is_medgan: False for a stock MONAI Label server.
     """
 
@@ -142,6 +155,7 @@ class ServerInfo:
     token_required: bool = False
     studies: int = 0
     labelled: int = 0
+    synthetic: int = 0
     is_medgan: bool = False
 
     def model(self, name: str) -> Optional[ModelInfo]:
@@ -167,6 +181,7 @@ class ServerInfo:
             token_required=bool(extra.get("token_required")),
             studies=int(store.get("total") or 0),
             labelled=int(store.get("completed") or 0),
+            synthetic=_count(store.get("synthetic")),
             is_medgan=bool(extra),
         )
 
@@ -232,7 +247,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class ResultPart:
-    """One file of a result: `kind` is `labelmap` or `volume`; `labels` name -> value; `units` of a volume."""
+    """One file of a result: `kind` is `labelmap` or `volume`; `labels` name -> value; `units` of a volume.
+
+    A synthesis model says of each part to which sample it belongs (from 1 on; 0 when it is no sample), and the seed
+    and the class that the sample was made with.
+    """
 
     name: str
     kind: str
@@ -240,6 +259,9 @@ class ResultPart:
     labels: Mapping[str, int] = field(default_factory=dict)
     colors: Mapping[str, Color] = field(default_factory=dict)
     units: str = ""
+    sample: int = 0
+    seed: Optional[int] = None
+    class_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,9 @@ def _unpack(bundle: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path) -> 
         labels={str(name): int(value) for name, value in (entry.get("labels") or {}).items()},
         colors={str(name): (float(c[0]), float(c[1]), float(c[2])) for name, c in (entry.get("colors") or {}).items()},
         units=str(entry.get("units") or ""),
+        sample=int(entry.get("sample") or 0),
+        seed=None if entry.get("seed") is None else int(entry["seed"]),
+        class_name=str(entry.get("class") or ""),
     )
 
 

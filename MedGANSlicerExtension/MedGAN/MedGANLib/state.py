@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Tuple
 
+from .gallery import Gallery
 from .jobs import Job
 from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
 
@@ -34,7 +35,8 @@ class ConsentRequest:
         megabytes: Size of what is sent.
         sent: What is sent and what becomes of it, in sentences ready to be shown.
         not_sent: What is not sent, likewise.
-        stored: Whether the server keeps the volume as a study; asked apart from a mere run.
+        stored: Whether the server keeps it as a study; asked apart from a mere run.
+        shape: Whether it is no image but the shape of segments; asked apart from an image.
     """
 
     server: str
@@ -43,6 +45,7 @@ class ConsentRequest:
     sent: str
     not_sent: str
     stored: bool = False
+    shape: bool = False
 
 
 Consent = Callable[[ConsentRequest], bool]
@@ -89,6 +92,7 @@ class State:
         can_undo: Whether `Workflow.undo_last` has something to undo.
         message: The latest news.
         last_result: What the last run left in the scene.
+        gallery: The samples that a synthesis model made last.
     """
 
     connected: bool = False
@@ -103,3 +107,4 @@ class State:
     can_undo: bool = False
     message: Message = Message("info", "Not connected.")
     last_result: Optional[RunOutcome] = None
+    gallery: Optional[Gallery] = None

@@ -13,13 +13,15 @@ from .connecting import Connecting
 from .consents import ConsentBook, check_size
 from .downloads import unpacked
 from .errors import SceneProblem
-from .headers import is_left_handed
+from .headers import is_left_handed, is_marked
 from .jobs import Job, JobQueue, Work
+from .marks import PREFIX, upload_params
 from .records import ConnectionReport, Sample
 from .scene import Scene
 from .state import Consent, Study
 from .volumes import (
     SEGMENTATION,
+    SYNTHETIC,
     UPLOAD_ID,
     check_sendable,
     is_synthetic,
@@ -86,12 +88,13 @@ class Studying(Connecting):
         def prepare() -> Work:
             client, volume = self._server(), self._volume()
             file = self._outgoing(volume, stored=True)
-            name = image_id or self._upload_id(volume)
-            return then_remove(file, lambda job: (volume, client.upload_image(file, name, job.report, job.token)))
+            name, mark = image_id or self._upload_id(volume), upload_params(volume)
+            return then_remove(file, lambda job: (volume, client.upload_image(file, name, job.report, job.token, mark)))
 
         def finish(sent: Tuple[Any, str]) -> str:
             self._now_known(*sent)
-            self._say("success", "The volume is one of the server's studies now.")
+            mark = ", marked as synthetic" if is_synthetic(sent[0]) else ""
+            self._say("success", f"The volume is one of the server's studies now{mark}.")
             return sent[1]
 
         return self._start("Sending the volume", prepare, finish)
@@ -134,6 +137,9 @@ class Studying(Connecting):
     def _load_sample(self, sample: Sample, path: Path) -> Any:
         volume = load_volume(path, re.sub(r"\.\w+(\.gz)?$", "", sample.name), self._scene)
         mark_known(volume, self._server().address, sample.id, is_left_handed(path))
+        if is_marked(path):
+            volume.SetName(self._scene.mrml.GenerateUniqueName(PREFIX + volume.GetName()))
+            volume.SetAttribute(SYNTHETIC, "true")
         return volume
 
     def _activate(self, volume: Any) -> Study:
@@ -189,4 +195,9 @@ def then_remove(file: Optional[Path], work: Work) -> Work:
 
 
 def _synthetic_notes(volume: Any) -> List[str]:
-    return [f"'{volume.GetName()}' was made by a model; it is not an acquired image."] if is_synthetic(volume) else []
+    if not is_synthetic(volume):
+        return []
+    return [
+        f"'{volume.GetName()}' was made by a model; it is not an acquired image. "
+        "If you submit it, the server keeps it marked as synthetic."
+    ]

@@ -266,12 +266,13 @@ def _parent_matrix(volume: Any) -> np.ndarray:
 def _transform_notes(volume: Any) -> Tuple[str, ...]:
     if volume.GetParentTransformNode() is None:
         return ()
-    if _is_sheared(affine(volume)):
+    if is_sheared(affine(volume)):
         raise _transformed(volume, "shearing")
     return (f"'{volume.GetName()}' is under a transform; a copy with the transform applied is used.",)
 
 
-def _is_sheared(matrix: np.ndarray) -> bool:
+def is_sheared(matrix: np.ndarray) -> bool:
+    """Whether a voxel to RAS matrix has axes that are not at right angles, which image files cannot tell."""
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR_TOLERANCE)
 

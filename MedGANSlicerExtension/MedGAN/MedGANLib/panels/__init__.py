@@ -12,16 +12,41 @@ from . import preferences
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
 from .disclosure import SECTIONS, Disclosure
+from .gallery import GalleryPanel
 from .run import RunPanel
 from .shared import Shared
+from .slice_marks import SliceMarks
 from .status import StatusPanel
 from .study import StudyPanel
+from .synthesise import SynthesisePanel
 from .training import TrainingPanel
 from .versions import VersionsPanel
 
-__all__ = ["SECTIONS", "CorrectPanel", "Shared", "TrainingPanel", "make_panels", "preferences"]
+__all__ = [
+    "SECTIONS",
+    "CorrectPanel",
+    "GalleryPanel",
+    "Shared",
+    "SliceMarks",
+    "SynthesisePanel",
+    "TrainingPanel",
+    "make_panels",
+    "preferences",
+]
 
-PANELS = (StatusPanel, ConnectionPanel, StudyPanel, RunPanel, CorrectPanel, TrainingPanel, VersionsPanel, Disclosure)
+PANELS = (
+    StatusPanel,
+    ConnectionPanel,
+    StudyPanel,
+    RunPanel,
+    CorrectPanel,
+    SynthesisePanel,
+    GalleryPanel,
+    TrainingPanel,
+    VersionsPanel,
+    Disclosure,
+    SliceMarks,
+)
 
 
 def make_panels(shared: Shared) -> List[Any]:

@@ -18,9 +18,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 def ask_consent(request: ConsentRequest) -> bool:
     """Asks whether a volume may leave this computer; remembers a yes for this server if the user wants that."""
-    if preferences.has_consent(request.server, request.stored):
+    if preferences.has_consent(request.server, request.stored, request.shape):
         return True
-    title = "Keep this volume on the server?" if request.stored else "Send this volume to the server?"
+    thing = "shape" if request.shape else "volume"
+    title = f"Keep this {thing} on the server?" if request.stored else f"Send this {thing} to the server?"
     box = _question(title, consent_text(request))
     remember = qt.QCheckBox("Do not ask again for this server")
     box.setCheckBox(remember)
@@ -29,7 +30,7 @@ def ask_consent(request: ConsentRequest) -> bool:
     box.exec_()
     agreed = bool(box.clickedButton() == send)
     if agreed and remember.checked:
-        preferences.remember_consent(request.server, request.stored)
+        preferences.remember_consent(request.server, request.stored, request.shape)
     return agreed
 
 
@@ -38,7 +39,7 @@ def consent_text(request: ConsentRequest) -> str:
     size = f"{request.megabytes:.1f} MB"
     lines = [
         f"Server: <b>{safe(request.server)}</b>",
-        f"Volume: <b>{safe(request.volume_name)}</b> ({size})",
+        f"{'Shape' if request.shape else 'Volume'}: <b>{safe(request.volume_name)}</b> ({size})",
         _with_bold_start(request.sent),
         _with_bold_start(request.not_sent),
     ]

@@ -35,11 +35,13 @@ class Disclosure:
 
     def _needs(self, state: State) -> Tuple[Need, ...]:
         connected, why = state.connected, "Connect to a server first."
+        nothing = "This server has no model that makes images."
         segments = self._shared.segmentation is not None
         return (
             ("studySection", connected, why),
             ("runSection", connected, why),
             ("correctSection", segments or connected, why),
+            ("synthesiseSection", connected and bool(self._shared.synthesis_models), nothing if connected else why),
             ("trainSection", connected, why),
             ("versionsSection", connected, why),
         )
@@ -56,4 +58,12 @@ class Disclosure:
         getattr(self._ui, name).collapsed = False
 
 
-SECTIONS = ("serverSection", "studySection", "runSection", "correctSection", "trainSection", "versionsSection")
+SECTIONS = (
+    "serverSection",
+    "studySection",
+    "runSection",
+    "correctSection",
+    "synthesiseSection",
+    "trainSection",
+    "versionsSection",
+)

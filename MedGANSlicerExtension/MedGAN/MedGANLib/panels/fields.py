@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, Callable, Dict, Mapping, Optional
 
 import qt
 import slicer
+
+from .shape_field import ShapeField
 
 Schema = Mapping[str, Any]
 UNSET = "server's choice"
@@ -55,6 +58,36 @@ class NumberField:
         number = self.widget.value
         left = self._unset is not None and abs(number - self._unset) < 1e-9
         return None if left else self._number(number)
+
+
+class SeedField:
+    """A number that a sample is made from, and a button that draws another one."""
+
+    place = ""
+
+    def __init__(self, name: str, schema: Schema, saved: Any) -> None:
+        self._number = NumberField(name, {"default": 0, **schema}, saved)
+        self._largest = int(schema.get("maximum", LARGEST))
+        self.caption = self._number.caption
+        self.spin = self._number.widget
+        self.button = qt.QPushButton("New seed")
+        self.button.toolTip = "Another seed gives other samples; the same seed gives the same ones again"
+        self.widget = qt.QWidget()
+        layout = qt.QHBoxLayout(self.widget)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.spin)
+        layout.addWidget(self.button)
+        layout.setStretch(0, 1)
+        self.button.connect("clicked()", self.draw)
+
+    def draw(self) -> None:
+        """Draws another seed."""
+        self.spin.value = random.randrange(self._largest + 1)
+
+    def value(self) -> Any:
+        """Returns the seed."""
+        return self._number.value()
 
 
 def _step(low: float, high: float) -> float:
@@ -165,7 +198,7 @@ def make_field(name: str, schema: Schema, saved: Any) -> Optional[Any]:
 
     A saved value of another kind, from a scene of an older server, is not used.
     """
-    kind = _kind(schema)
+    kind = _kind(name, schema)
     if kind is None:
         return None
     try:
@@ -174,7 +207,11 @@ def make_field(name: str, schema: Schema, saved: Any) -> Optional[Any]:
         return kind(name, schema, None)
 
 
-def _kind(schema: Schema) -> Optional[Callable[[str, Schema, Any], Any]]:
+def _kind(name: str, schema: Schema) -> Optional[Callable[[str, Schema, Any], Any]]:
     if schema.get("x-widget") in PLACES:
         return PlaceField
+    if schema.get("x-widget") == ShapeField.place:
+        return ShapeField
+    if name == "seed" and schema.get("type") == "integer":
+        return SeedField
     return ChoiceField if "enum" in schema else FIELDS.get(str(schema.get("type")))

@@ -64,6 +64,8 @@ def metric_name(name: str) -> str:
         "nmse": "NMSE",
         "mae": "MAE",
         "auroc": "AUROC",
+        "kid": "KID",
+        "fid": "FID",
     }
     return known.get(words.lower(), words.capitalize() or "Metric")
 

@@ -69,6 +69,10 @@ class OptionsForm:
         nodes: List[Any] = [f.value() for f in self._fields.values() if f.place == place]
         return next((n for n in nodes if n is not None), None)
 
+    def shape(self) -> Optional[Any]:
+        """Returns the row of the option marked `labelmap`, or None."""
+        return next((f for f in self._fields.values() if f.place == "labelmap"), None)
+
     def forget_places(self) -> None:
         """Lets go of points and regions, which belong to one study only."""
         for field in self._fields.values():

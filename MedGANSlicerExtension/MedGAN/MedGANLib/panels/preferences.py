@@ -12,6 +12,8 @@ ADDRESSES = "MedGAN/Addresses"
 TIMEOUT = "MedGAN/Timeout"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 KEPT = 5
+CONSENTS = ("MedGAN/ConsentRun", "MedGAN/ConsentStored", "MedGAN/ConsentShapeRun", "MedGAN/ConsentShapeStored")
+"""Where agreements are kept: images and then shapes, each for a run and then for keeping."""
 
 
 def addresses() -> List[str]:
@@ -40,30 +42,36 @@ def remember_timeout(seconds: int) -> None:
     _settings().setValue(TIMEOUT, int(seconds))
 
 
-def has_consent(server: str, stored: bool) -> bool:
-    """Whether the user allowed for good that images are sent to this server (`stored`: and kept there)."""
-    return server in _list(_consent_key(stored))
+def has_consent(server: str, stored: bool, shape: bool = False) -> bool:
+    """Whether the user allowed for good that images are sent to this server.
+
+    Args:
+        server: The server's address.
+        stored: Whether they are kept there.
+        shape: Whether it is only about the shape of segments.
+    """
+    return server in _list(_consent_key(stored, shape))
 
 
-def remember_consent(server: str, stored: bool) -> None:
+def remember_consent(server: str, stored: bool, shape: bool = False) -> None:
     """Keeps the user's agreement for one server."""
-    if not has_consent(server, stored):
-        _store(_consent_key(stored), [*_list(_consent_key(stored)), server])
+    if not has_consent(server, stored, shape):
+        _store(_consent_key(stored, shape), [*_list(_consent_key(stored, shape)), server])
 
 
 def forget_consents() -> None:
     """Takes every agreement back: the next upload to any server is asked for again."""
-    for stored in (False, True):
-        _store(_consent_key(stored), [])
+    for key in CONSENTS:
+        _store(key, [])
 
 
 def has_consents() -> bool:
     """Whether any agreement is remembered."""
-    return bool(_list(_consent_key(False)) or _list(_consent_key(True)))
+    return any(_list(key) for key in CONSENTS)
 
 
-def _consent_key(stored: bool) -> str:
-    return f"MedGAN/Consent{'Stored' if stored else 'Run'}"
+def _consent_key(stored: bool, shape: bool) -> str:
+    return CONSENTS[2 * shape + stored]
 
 
 def _settings() -> Any:

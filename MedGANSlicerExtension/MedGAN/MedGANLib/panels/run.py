@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Optional, Tuple
 
 from ..records import ModelInfo
 from ..workflow import State
@@ -31,7 +30,7 @@ class RunPanel:
 
     def show(self, state: State) -> None:
         """Draws the models and what can be done."""
-        self._list_models(state)
+        self._list_models()
         self._show_model(self._shared.model)
         self._forget_places(state)
         missing = self._missing(state)
@@ -43,13 +42,13 @@ class RunPanel:
         if not state.connected:
             return "Connect to a server first."
         if self._shared.model is None:
-            return "The server offers no model."
+            return "The server offers no model that runs on a study."
         if self._shared.volume is None:
             return "Choose a volume first."
         return "" if state.job is None else "Busy."
 
-    def _list_models(self, state: State) -> None:
-        listed = tuple((m.name, m.title) for m in state.models)
+    def _list_models(self) -> None:
+        listed = tuple((m.name, m.title) for m in self._shared.models)
         if listed == self._listed:
             return
         self._listed = listed
@@ -73,7 +72,7 @@ class RunPanel:
         self._shown = model
         put_text(self._ui.modelLabel, model_text(model) if model else "")
         self._ui.modelLabel.toolTip = provenance(model) if model else ""
-        self.form.draw(model.option_properties if model else {}, self._saved(model.name) if model else {})
+        self.form.draw(model.option_properties if model else {}, self._shared.options_of(model.name) if model else {})
         self._ui.optionsFrame.setVisible(bool(model and model.option_properties))
 
     def _forget_places(self, state: State) -> None:
@@ -87,7 +86,7 @@ class RunPanel:
         if model is None:
             return
         values = self.form.values()
-        self._save(model.name, values)
+        self._shared.keep_options(model.name, values)
         self._shared.workflow.run_model(
             model.name,
             self._shared.volume,
@@ -96,25 +95,6 @@ class RunPanel:
             roi=self.form.node("roi"),
             segmentation=self._shared.segmentation,
         )
-
-    def _saved(self, model: str) -> Mapping[str, Any]:
-        saved = saved_options(self._shared.parameters.options if self._shared.parameters else "").get(model)
-        return saved if isinstance(saved, dict) else {}
-
-    def _save(self, model: str, values: Mapping[str, Any]) -> None:
-        parameters = self._shared.parameters
-        if parameters is None:
-            return
-        parameters.options = json.dumps({**saved_options(parameters.options), model: dict(values)})
-
-
-def saved_options(text: str) -> Dict[str, Any]:
-    """Returns the options that a scene keeps, by model; none when the scene was written by something else."""
-    try:
-        saved = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return saved if isinstance(saved, dict) else {}
 
 
 def model_text(model: ModelInfo) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+import json
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import slicer
 
@@ -50,14 +51,43 @@ class Shared:
     @property
     def model(self) -> Optional[ModelInfo]:
         """The chosen model of the connected server; the first one when none was chosen yet."""
-        models = self.state.models
-        chosen = self.parameters.model if self.parameters else ""
-        return next((m for m in models if m.name == chosen), models[0] if models else None)
+        return _chosen(self.models, self.parameters.model if self.parameters else "")
+
+    @property
+    def models(self) -> Tuple[ModelInfo, ...]:
+        """The models that run on a study."""
+        return tuple(m for m in self.state.models if not m.synthesises)
+
+    @property
+    def synthesis_model(self) -> Optional[ModelInfo]:
+        """The chosen synthesis model; the first one when none was chosen yet."""
+        return _chosen(self.synthesis_models, self.parameters.synthesisModel if self.parameters else "")
+
+    @property
+    def synthesis_models(self) -> Tuple[ModelInfo, ...]:
+        """The models that make images out of nothing."""
+        return tuple(m for m in self.state.models if m.synthesises)
 
     def choose_model(self, name: str) -> None:
         """Keeps the choice of a model."""
         if self.parameters and self.parameters.model != name:
             self.parameters.model = name
+
+    def choose_synthesis_model(self, name: str) -> None:
+        """Keeps the choice of a synthesis model."""
+        if self.parameters and self.parameters.synthesisModel != name:
+            self.parameters.synthesisModel = name
+
+    def options_of(self, model: str) -> Mapping[str, Any]:
+        """The options with which a model ran last."""
+        saved = saved_options(self.parameters.options if self.parameters else "").get(model)
+        return saved if isinstance(saved, dict) else {}
+
+    def keep_options(self, model: str, values: Mapping[str, Any]) -> None:
+        """Keeps the options with which a model runs."""
+        if self.parameters:
+            kept = {**saved_options(self.parameters.options), model: dict(values)}
+            self.parameters.options = json.dumps(kept)
 
     def volume_chosen(self) -> None:
         """Tells the workflow when another volume was chosen."""
@@ -92,3 +122,16 @@ class Shared:
         """Called when the scene is closed."""
         self._active_volume = ""
         self._known = ("", "")
+
+
+def saved_options(text: str) -> Dict[str, Any]:
+    """Returns the options that a scene keeps, by model; none when the scene was written by something else."""
+    try:
+        saved = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
+def _chosen(models: Sequence[ModelInfo], name: str) -> Optional[ModelInfo]:
+    return next((m for m in models if m.name == name), models[0] if models else None)

@@ -44,7 +44,9 @@ class StudyPanel:
         study, volume = state.study, self._shared.volume
         if study is None or volume is None:
             return ""
-        made = "Made by a model, not acquired. " if volumes.is_synthetic(volume) else ""
+        synthetic = volumes.is_synthetic(volume)
+        made = "<b>Synthetic:</b> made by a model, not acquired. " if synthetic else ""
         if study.image_id:
             return f"{made}Study <b>{safe(study.image_id)}</b> of the server: nothing is sent to run a model."
-        return f"{made}Not at the server: it is sent when you run a model, after you agree."
+        kept = " If you submit it, the server keeps it marked as synthetic." if synthetic else ""
+        return f"{made}Not at the server: it is sent when you run a model, after you agree.{kept}"

@@ -69,7 +69,8 @@ class TrainingPanel:
         if not model.trainable or server is None:
             return f"{title} cannot be trained here."
         labelled = f"{server.labelled} of {counted(server.studies, 'study', 'studies')}"
-        return f"{title} learns from all submitted labels: {labelled} so far."
+        made = f", and {counted(server.synthetic, 'synthetic study', 'synthetic studies')}" if server.synthetic else ""
+        return f"{title} learns from all submitted labels: {labelled} so far{made}."
 
     def _show_progress(self, status: TrainingStatus) -> None:
         bar = self._ui.trainBar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -58,8 +58,8 @@ def _phantom_affine() -> np.ndarray:
     return affine
 
 
-def write_nrrd(voxels: np.ndarray, affine: np.ndarray) -> bytes:
-    """Returns a NRRD file (raw, little endian) of voxels (k, j, i) with their RAS matrix."""
+def write_nrrd(voxels: np.ndarray, affine: np.ndarray, marks: Optional[Mapping[str, str]] = None) -> bytes:
+    """Returns a NRRD file (raw, little endian) of voxels (k, j, i) with their RAS matrix, and key/value pairs."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     vectors = " ".join(_vector(lps[:3, axis]) for axis in range(3))
     lines = [
@@ -73,6 +73,7 @@ def write_nrrd(voxels: np.ndarray, affine: np.ndarray) -> bytes:
         "endian: little",
         "encoding: raw",
         f"space origin: {_vector(lps[:3, 3])}",
+        *[f"{name}:={value}" for name, value in (marks or {}).items()],
     ]
     return ("\n".join(lines) + "\n\n").encode() + np.ascontiguousarray(voxels).tobytes()
 

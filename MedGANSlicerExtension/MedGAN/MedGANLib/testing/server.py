@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from .images import read_nrrd, write_nifti_gz, write_nrrd
+from .synthesis import SYNTHESIS, make_bundle
 from .world import MODEL, Refusal, World
 
 LABELS = {"anterior": 1, "posterior": 2}
@@ -156,6 +157,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def infer(self, model: str, body: bytes) -> None:
         """POST /infer/{model}."""
+        if model == SYNTHESIS and self.world.synthesis:
+            return self._synthesise(body)
         if model != MODEL:
             raise Refusal(404, "unknown_model", f"There is no model '{model}'.", f"Models: {MODEL}.")
         fields = read_multipart(self.headers.get("Content-Type", ""), body)
@@ -164,6 +167,17 @@ class Handler(BaseHTTPRequestHandler):
         voxels, affine = self._volume(fields)
         self._work(str(params.get("job_id", "")))
         self._send_result(params, self.world.segment(voxels), affine)
+
+    def _synthesise(self, body: bytes) -> None:
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        params = json.loads(fields["params"][1])
+        self.world.infer_params.append(params)
+        if "label" in fields:
+            self.world.shapes.append(fields["label"][1])
+        self._work(str(params.get("job_id", "")))
+        bundle = make_bundle(params, read_nrrd(fields["label"][1]) if "label" in fields else None)
+        said = json.dumps({"model": SYNTHESIS, "version": "v0001", "synthetic": True}).encode()
+        self._send(*write_multipart({"params": ("", said), "image": ("result.zip", bundle)}))
 
     def _volume(self, fields: Mapping[str, Tuple[str, bytes]]) -> Tuple[np.ndarray, np.ndarray]:
         if "file" in fields:
@@ -217,9 +231,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def datastore(self, body: bytes) -> None:
         """GET /datastore/."""
-        self._json(
-            {"total": len(self.world.studies), "completed": len(self.world.labels), "label_tags": {}, "train": []}
-        )
+        self._json(self.world.datastore_json())
 
     def next_sample(self, strategy: str, body: bytes) -> None:
         """POST /activelearning/{strategy}."""
@@ -240,6 +252,9 @@ class Handler(BaseHTTPRequestHandler):
         if name in self.world.studies:
             raise Refusal(409, "conflict", f"There is a study '{name}' already.")
         self.world.studies[name] = fields["file"][1]
+        params = json.loads(fields["params"][1] or b"{}") if "params" in fields else {}
+        if "synthetic" in params:
+            self.world.synthetic[name] = params["synthetic"]
         self._json({"image": name})
 
     def put_label(self, body: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 
 from .images import BRIGHT, phantom, write_nrrd
+from .synthesis import SYNTHESIS, synthesis_json
 
 MODEL = "hippocampus_segmentation"
 EPOCHS = 8
@@ -118,6 +119,9 @@ class World:
         train_requests: Bodies of the calls that started training.
         infer_params: Params of the runs.
         received: Sizes of the volumes that were sent along, in bytes.
+        synthesis: What the server says of its synthesis model; empty when it has none.
+        synthetic: Id -> params of the studies that were made by a model.
+        shapes: Label maps that came with the runs of the synthesis model.
     """
 
     infer_seconds: float = 0.0
@@ -134,6 +138,9 @@ class World:
     train_requests: List[Mapping[str, Any]] = field(default_factory=list)
     received: List[int] = field(default_factory=list)
     cancelled: Dict[str, threading.Event] = field(default_factory=dict)
+    synthesis: Dict[str, Any] = field(default_factory=synthesis_json)
+    synthetic: Dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    shapes: List[bytes] = field(default_factory=list)
 
     def add_phantoms(self, count: int) -> None:
         """Adds synthetic studies called case_1, case_2 …"""
@@ -153,7 +160,7 @@ class World:
             Refusal: all are labelled.
         """
         for name in self.studies:
-            if name not in self.labels:
+            if name not in self.labels and name not in self.synthetic:
                 return name
         raise Refusal(404, "nothing_to_label", "Every study has a label.", "Add studies to the server's folder.")
 
@@ -264,7 +271,7 @@ class World:
             "description": "MedGAN test server",
             "version": "0.8.5",
             "labels": {"anterior": 1, "posterior": 2},
-            "models": {MODEL: self._model_json()},
+            "models": {MODEL: self._model_json(), **({SYNTHESIS: self.synthesis} if self.synthesis else {})},
             "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
             "strategies": {
                 "uncertainty": {"description": "Where the model is least sure"},
@@ -272,9 +279,15 @@ class World:
             },
             "scoring": {},
             "train_stats": {},
-            "datastore": {"total": len(self.studies), "completed": len(self.labels), "label_tags": {}, "train": []},
+            "datastore": self.datastore_json(),
             "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token)},
         }
+
+    def datastore_json(self) -> Dict[str, Any]:
+        """Returns the answer of `GET /datastore/`; synthetic studies are counted apart."""
+        acquired, labelled = (len(set(names) - set(self.synthetic)) for names in (self.studies, self.labels))
+        counts = {"total": acquired, "completed": labelled, "synthetic": len(self.synthetic)}
+        return {**counts, "label_tags": {}, "train": []}
 
     def _model_json(self) -> Dict[str, Any]:
         serving = self.find(self.current).to_json()

@@ -1,0 +1,53 @@
+"""The mark of what a model made: on nodes, in what is sent, and in files. A synthetic image never passes for another.
+
+The mark is in a node's attributes, which are saved with the scene and copied with the node.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from .gallery import Gallery, Sample
+from .volumes import MODEL, SYNTHETIC, VERSION, is_synthetic
+
+SEED = "MedGAN.Seed"
+CLASS = "MedGAN.Class"
+"""Node attributes of a sample beside those in `volumes`: what it was made with."""
+PREFIX = "SYNTHETIC – "
+"""Begins the name of every sample's node, and so what Slicer writes into the corner of a slice view."""
+
+
+def mark_sample(node: Any, gallery: Gallery, sample: Sample) -> None:
+    """Note on a node that it is a sample of a model, and of which one."""
+    node.SetAttribute(SYNTHETIC, "true")
+    node.SetAttribute(MODEL, gallery.model.name)
+    node.SetAttribute(VERSION, gallery.version)
+    node.SetAttribute(SEED, str(sample.seed))
+    node.SetAttribute(CLASS, sample.class_name)
+
+
+def node_name(gallery: Gallery, sample: Sample) -> str:
+    """Return the name of a sample's node: `SYNTHETIC – Chest radiographs, pneumonia, seed 7`."""
+    return PREFIX + ", ".join(part for part in (gallery.model.title, sample.class_name, f"seed {sample.seed}") if part)
+
+
+def sample_params(gallery: Gallery, sample: Sample) -> Dict[str, Any]:
+    """Return the form field `params` with which a sample is uploaded."""
+    return _params(gallery.model.name, gallery.version, sample.seed, sample.class_name or None)
+
+
+def upload_params(volume: Any) -> Dict[str, Any]:
+    """Return the form field `params` with which a volume is uploaded: its mark when a model made it, else nothing."""
+    if not is_synthetic(volume):
+        return {}
+    seed = volume.GetAttribute(SEED)
+    return _params(
+        volume.GetAttribute(MODEL) or "",
+        volume.GetAttribute(VERSION) or "",
+        int(seed) if seed else None,
+        volume.GetAttribute(CLASS) or None,
+    )
+
+
+def _params(model: str, version: str, seed: Optional[int], class_name: Optional[str]) -> Dict[str, Any]:
+    return {"synthetic": {"model": model, "version": version, "seed": seed, "class": class_name}}
