@@ -6,15 +6,15 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from server_world import Server, make_models, make_studies, serving
+from server_world import Server, make_models, make_studies, make_synthesis, serving
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of shipped models with one small model. Not to be changed."""
-    return make_models(tmp_path_factory.mktemp("models"))
+    """A folder of shipped models: a small one that segments, two that make images. Not to be changed."""
+    return make_synthesis(make_models(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture(scope="session")

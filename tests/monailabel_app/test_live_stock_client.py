@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
-from server_world import LABELS, MODEL, Server, crop, truth
+from server_world import LABELS, MODEL, PICTURES, SHAPES, Server, crop, truth
 
-from trainers.data.volumes import read_label, read_volume, same_grid, write_volume
+from monailabel_app.synthetic import Mark, mark_of
+from trainers.data.volumes import Volume, read_label, read_volume, same_grid, write_volume
 
 
 @pytest.fixture
@@ -48,6 +51,33 @@ def test_infer_by_id_file_and_session(client: MONAILabelClient, server: Server, 
         assert same_grid(read_label(file, LABELS.values()), image)
         assert params["label_names"] == LABELS
     client.remove_session(session)
+
+
+@pytest.mark.parametrize("image", ["none", ""])
+def test_synthesis_needs_no_image(client: MONAILabelClient, image: str) -> None:
+    file, params = client.infer(PICTURES, image, {"seed": 3, "class": "pneumonia"})
+    assert mark_of(Path(file)) == Mark(PICTURES, "v0001", 3, "pneumonia")
+    assert params["samples"] == [{"seed": 3, "class": "pneumonia"}]
+
+
+def test_an_accepted_sample_becomes_a_study_with_a_label(
+    client: MONAILabelClient, http: httpx.Client, tmp_path: Path
+) -> None:
+    image, _ = client.infer(SHAPES, "none", {"seed": 3})
+    write_volume(tmp_path / "label.nii.gz", read_volume(image).like(np.ones((20, 24, 20), np.uint8)))
+    assert client.upload_image(image, "made", {"synthetic": {"model": SHAPES}})["image"] == "made"
+    client.save_label("made", str(tmp_path / "label.nii.gz"), tag="final")
+    assert client.datastore()["objects"]["made"]["image"]["info"]["synthetic"]["seed"] == 3
+    assert client.info()["datastore"]["synthetic"] == {"total": 1, "completed": 1}
+    assert http.delete("/datastore/image", params={"id": "made"}).status_code == 200
+    assert client.info()["datastore"]["synthetic"] == {"total": 0, "completed": 0}
+
+
+def test_a_mask_goes_along_as_the_label(client: MONAILabelClient, tmp_path: Path) -> None:
+    write_volume(tmp_path / "mask.nii.gz", Volume(np.ones((9, 9, 9), np.uint8), np.eye(4)))
+    filled, _ = client.infer(SHAPES, "none", {"seed": 3}, label_in=str(tmp_path / "mask.nii.gz"))
+    free, _ = client.infer(SHAPES, "none", {"seed": 3})
+    assert not np.array_equal(read_volume(filled).array, read_volume(free).array)
 
 
 def test_save_and_download_label(client: MONAILabelClient, server: Server, tmp_path: Path) -> None:

@@ -384,15 +384,19 @@ def test_a_batch_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"garbage")])
+@pytest.mark.parametrize(
+    ("model", "other", "weights"),
+    [(PICTURES, SHAPES, WEIGHTS_FILE), (SHAPES, PICTURES, WEIGHTS_FILE), (SHAPES, PICTURES, "masks.safetensors")],
+)
 def test_without_usable_weights_there_are_no_images(
-    generators: Path, tmp_path: Path, damage: Callable[[Path], Any]
+    generators: Path, tmp_path: Path, damage: Callable[[Path], Any], model: str, other: str, weights: str
 ) -> None:
     shutil.copytree(generators, tmp_path / "models")
-    damage(tmp_path / "models" / PICTURES / "v0001" / WEIGHTS_FILE)
+    damage(tmp_path / "models" / model / "v0001" / weights)
     (tmp_path / "studies").mkdir()
     client = client_of(ServerConfig(tmp_path / "studies", tmp_path / "data", models=tmp_path / "models"))
-    assert error(infer(client, PICTURES)) == (503, "model_not_available")
-    assert described(client, SHAPES)["model"] == SHAPES
+    assert error(infer(client, model)) == (503, "model_not_available")
+    assert described(client, other)["model"] == other
     assert set(client.get("/info/").json()["models"]) == {PICTURES, SHAPES}
 
 
