@@ -46,12 +46,16 @@ class Phase:
         name: for reports. networks: keys of the networks that this phase changes; the others stand still.
         losses: takes a batch, returns named losses; their sum is minimised.
         learning_rate: factor on the run's learning rate.
+        every: it takes its turn at each step of that number alone, so that others learn more often.
+        after: called when the networks have changed, e.g. to keep weights within limits.
     """
 
     name: str
     networks: tuple[str, ...]
     losses: Callable[[Batch], Mapping[str, torch.Tensor]]
     learning_rate: float = 1.0
+    every: int = 1
+    after: Callable[[], None] | None = None
 
 
 class TrainingTask(ABC):
@@ -183,7 +187,7 @@ class _Fitter:
         self._wrap_networks()
         self.phases = task.phases()
         self.optimisers = [self._optimiser(phase) for phase in self.phases]
-        self.schedules = [torch.optim.lr_scheduler.LambdaLR(o, self._schedule) for o in self.optimisers]
+        self.schedules = [self._scheduler(o, p) for o, p in zip(self.optimisers, self.phases, strict=True)]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.history, self.step, self.validated = History(), 0, 0
         self.skipped: Counter[str] = Counter()
@@ -231,6 +235,10 @@ class _Fitter:
             weight_decay=self.config.weight_decay,
         )
 
+    def _scheduler(self, optimiser: torch.optim.Optimizer, phase: Phase) -> torch.optim.lr_scheduler.LRScheduler:
+        """A phase that takes its turn at some steps alone follows the same curve in fewer updates."""
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda turn: self._schedule(turn * phase.every))
+
     def _schedule(self, step: int) -> float:
         warmup = max(1, round(self.config.warmup * self.config.steps))
         if step < warmup:
@@ -255,12 +263,16 @@ class _Fitter:
         total = torch.zeros(())
         torch.manual_seed(_seed_of(self.task.seed, self.step, self.world.rank))
         for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
+            if (self.step + 1) % phase.every:
+                continue
             self._open(phase)
             with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
                 total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
             self._watch(phase, total)
             self._descend(optimiser, total)
             schedule.step()
+            if phase.after:
+                phase.after()
         self.scaler.update()
         for name, net in self.raw.items():
             self.averages[name].update_parameters(net)

@@ -35,7 +35,10 @@ class ModelSpec:
         preprocess: arguments of the task's preprocessing.
         labels: label name to value. colors: label name to RGB in 0-1.
         organs: how many of the organ a patient has, for models that look for one.
-        inputs: `[{"name", "modality"}]`, in channel order.
+        inputs: `[{"name", "modality"}]`, in channel order; empty for a model that needs no image.
+        classes: names of what a class-conditional model can be asked for. modalities: the same for channels or scanners.
+        dimensions: of the images, 2 or 3.
+        parts: the model's other networks by name, each with its weights beside the main ones as `NAME.safetensors`.
         views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.
         limits: where the model fails, a paragraph for the card.
         metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
@@ -51,6 +54,10 @@ class ModelSpec:
     labels: dict[str, int] = field(default_factory=dict)
     colors: dict[str, list[float]] = field(default_factory=dict)
     inputs: list[dict[str, str]] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    modalities: list[str] = field(default_factory=list)
+    dimensions: int = 3
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     organs: int = 1
     views: list[float] = field(default_factory=lambda: [1.0])
     version: str = "v0001"
@@ -117,6 +124,11 @@ def load_weights(network: torch.nn.Module, path: Path | str) -> None:
         raise ModelNotAvailable(f"The weights {place} are damaged or of another network.") from error
     if not all(torch.isfinite(v).all() for v in network.state_dict().values()):
         raise ModelNotAvailable(f"The weights {place} hold values that are not finite.")
+
+
+def part_file(model_dir: Path | str, name: str) -> Path:
+    """Where the weights of one of `ModelSpec.parts` are."""
+    return Path(model_dir) / f"{name}.safetensors"
 
 
 def _first_names(network: torch.nn.Module) -> dict[str, str]:

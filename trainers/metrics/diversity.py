@@ -46,7 +46,7 @@ def ms_ssim_diversity(images: Array, pairs: int = 200, seed: int = 0, batch: int
 
 
 def scales(smallest_side: int) -> tuple[int, tuple[float, ...]]:
-    """The window's side and the weights of the scales that fit an image, as MONAI counts them.
+    """The window's side and the weights of the scales that fit an image, and that MONAI takes.
 
     From 176 voxels it is the paper's: 11 and five scales; below, a window of 7 and as many of the finest scales as fit,
     their weights made to add up to 1.
@@ -57,7 +57,7 @@ def scales(smallest_side: int) -> tuple[int, tuple[float, ...]]:
     if smallest_side < 7:
         raise ValueError(f"The images have {smallest_side} voxels on their smallest side; MS-SSIM needs at least 7.")
     window = 11 if smallest_side >= 176 else 7
-    fitting = max(s for s in range(1, 6) if smallest_side // max(1, s - 1) ** 2 > window - 1)
+    fitting = max(s for s in range(1, 6) if smallest_side >= window * max(2 ** (s - 1), (s - 1) ** 2))
     total = sum(WEIGHTS[:fitting])
     return window, tuple(w / total for w in WEIGHTS[:fitting])
 

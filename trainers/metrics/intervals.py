@@ -79,28 +79,38 @@ def compare(
     Raises:
         ValueError: too few images.
     """
-    size = min(len(real) // 2, len(fake) // 2, most)
-    if size < 2:
-        raise ValueError(f"There are {len(real)} real and {len(fake)} fake images; at least 4 of each are needed.")
+    size = _half(len(real), len(fake), most)
     random = np.random.default_rng(seed)
-    measured: dict[str, list[tuple[float, float]]] = {}
+    against_fake, against_real = [], []
     for _ in range(replicates):
-        order = random.permutation(len(real))
-        one, other = real[order[:size]], real[order[size : 2 * size]]
-        made = fake[random.choice(len(fake), size, replace=False)]
-        against_fake, against_real = metrics(one, made), metrics(one, other)
-        for name, value in against_fake.items():
-            measured.setdefault(name, []).append((value, against_real[name]))
-    return {name: _pair(np.array(values)) for name, values in measured.items()}
+        one, other = _two_halves(real, size, random)
+        against_fake.append(metrics(one, fake[random.choice(len(fake), size, replace=False)]))
+        against_real.append(metrics(one, other))
+    made, floors = _estimates(against_fake), _estimates(against_real)
+    return {name: (made[name], floors[name]) for name in made}
 
 
 def floor(metrics: Metrics, real: Array, replicates: int = 40, most: int = 1000, seed: int = 0) -> dict[str, Estimate]:
     """Figures between two disjoint halves of the real images: what a perfect generator would get.
 
-    Args and errors are those of `compare`.
+    Arguments and errors are those of `compare`.
     """
-    return {name: both[1] for name, both in compare(metrics, real, real, replicates, most, seed).items()}
+    size = _half(len(real), len(real), most)
+    random = np.random.default_rng(seed)
+    return _estimates([metrics(*_two_halves(real, size, random)) for _ in range(replicates)])
 
 
-def _pair(values: Array) -> tuple[Estimate, Estimate]:
-    return Estimate.of(values[:, 0]), Estimate.of(values[:, 1])
+def _half(real: int, fake: int, most: int) -> int:
+    size = min(real // 2, fake // 2, most)
+    if size < 2:
+        raise ValueError(f"There are {real} real and {fake} fake images; at least 4 of each are needed.")
+    return size
+
+
+def _two_halves(rows: Array, size: int, random: np.random.Generator) -> tuple[Array, Array]:
+    order = random.permutation(len(rows))
+    return rows[order[:size]], rows[order[size : 2 * size]]
+
+
+def _estimates(measured: list[Mapping[str, float]]) -> dict[str, Estimate]:
+    return {name: Estimate.of(np.array([figures[name] for figures in measured])) for name in measured[0]}

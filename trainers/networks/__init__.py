@@ -1,4 +1,4 @@
-"""Networks by name, so that a spec can rebuild them. All are MONAI's."""
+"""Networks by name, so that a spec can rebuild them: MONAI's, and our own generators and discriminators."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ from typing import Any
 from monai.networks.nets import DynUNet, PatchDiscriminator, UNet
 from torch import nn
 
+from trainers.networks.discriminator import DCGANDiscriminator, ResidualDiscriminator
+from trainers.networks.encoder import FeatureEncoder
+from trainers.networks.generator import DCGANGenerator, ResidualGenerator
+from trainers.networks.perceptron import PerceptronDiscriminator, PerceptronGenerator
+
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "DynUNet": DynUNet,
     "UNet": UNet,
     "PatchDiscriminator": PatchDiscriminator,
+    "PerceptronGenerator": PerceptronGenerator,
+    "PerceptronDiscriminator": PerceptronDiscriminator,
+    "DCGANGenerator": DCGANGenerator,
+    "DCGANDiscriminator": DCGANDiscriminator,
+    "ResidualGenerator": ResidualGenerator,
+    "ResidualDiscriminator": ResidualDiscriminator,
+    "FeatureEncoder": FeatureEncoder,
 }
 
 

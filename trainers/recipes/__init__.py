@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
+from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.task import SegmentationConfig
+from trainers.tasks.synthesis.recipe import SynthesisRecipe
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model before it is trained.
+    """A segmentation model before it is trained.
 
     Attributes:
         spec: the model without metrics. config: its task's settings. fit: the loop's.
@@ -27,3 +29,6 @@ class Recipe:
 
 
 RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30)}
+SYNTHESIS_RECIPES: dict[str, SynthesisRecipe] = {
+    module.SPEC.name: module.RECIPE for module in (hippocampus_synthesis, chest_xray_synthesis)
+}

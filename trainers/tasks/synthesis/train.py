@@ -1,0 +1,207 @@
+"""Training a synthesis model from a recipe: encoder, label maps, images, then its figures, its audit and its card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainers.data.cases import CasesError
+from trainers.data.sets import DataSet
+from trainers.data.splits import DataSplit, load_split, save_split, split_data
+from trainers.distributed import World
+from trainers.fit import CHECKPOINT_FILE, History, fit
+from trainers.metrics.encoder import describe_encoder, train_encoder
+from trainers.monitor import Monitor
+from trainers.networks import build
+from trainers.spec import WEIGHTS_FILE, load_weights, part_file, save_weights
+from trainers.tasks.synthesis.evaluate import fingerprint, finish
+from trainers.tasks.synthesis.images import Images, prepare
+from trainers.tasks.synthesis.presets import Network, Shape
+from trainers.tasks.synthesis.recipe import MaskConfig, SynthesisRecipe
+from trainers.tasks.synthesis.shapes import label_sizes, map_statistics, soft_maps
+from trainers.tasks.synthesis.task import SynthesisConfig, SynthesisTask
+
+SPLIT_FILE = "split.json"
+ENCODER, MASKS = "encoder", "masks"
+VALIDATION_MAPS = 200
+MOST_NAMED = 1000  # training patients that a spec names; of more it keeps a fingerprint
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The parts of a split, prepared."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+def train(
+    recipe: SynthesisRecipe, data: DataSet, out: Path, command: str = "", monitor: Monitor = Monitor()
+) -> dict[str, Any] | None:
+    """Trains a recipe and writes weights, spec, card, split and a picture of samples to `out`.
+
+    Of several processes started by torchrun only the first one measures and writes. A stage that is finished (encoder,
+    label maps) is not done again; one that was stopped goes on.
+
+    Args:
+        recipe: what to train. data: the set. out: the model's folder.
+        command: that made it, for the card.
+        monitor: see `trainers.fit.fit`; also hears `stage`.
+
+    Returns:
+        The figures, as `trainers.tasks.synthesis.evaluate` gives them; None in all processes but the first.
+
+    Raises:
+        CasesError: too few patients, or settings that do not go together. CheckpointMismatch: `out` holds a stopped run
+        with other settings. FileNotFoundError, VolumeError: the data cannot be read.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    split = _split(recipe, data, out)
+    learned = _prepare(recipe, data, split, monitor)
+    if recipe.fit.threads:
+        torch.set_num_threads(recipe.fit.threads)
+    encoder, encoder_network = _encoder(recipe, learned.train, out, monitor)
+    parts = {ENCODER: encoder_network}
+    if recipe.masks:
+        parts[MASKS] = _masks(recipe, recipe.masks, learned, out, monitor)
+    monitor.report(stage="images")
+    cpu = time.process_time()
+    task = _task(recipe, learned, encoder)
+    averaged, history = fit(task, recipe.fit, out, monitor)
+    if World.from_environment().rank > 0:
+        return None
+    save_weights(averaged["generator"], out / WEIGHTS_FILE)
+    record = _record(recipe, split, history, command, time.process_time() - cpu) | _statistics(recipe, learned)
+    spec = recipe.spec.replace(
+        network=task.described[0], parts=parts, preprocess=_plain(asdict(recipe.preprocess)), training=record
+    )
+    spec.save(out)
+    report = finish(spec, out, encoder, learned.train, learned.test, monitor)
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return report
+
+
+def _split(recipe: SynthesisRecipe, data: DataSet, out: Path) -> DataSplit:
+    """The stored split, or a new one that is stored."""
+    if (out / SPLIT_FILE).is_file():
+        return load_split(out / SPLIT_FILE, data)
+    stratify = bool(data.classes) and not recipe.own_parts
+    split = split_data(data, recipe.validation, recipe.test, stratify, recipe.own_parts)
+    if World.from_environment().rank == 0:
+        save_split(out / SPLIT_FILE, split, data)
+    return split
+
+
+def _prepare(recipe: SynthesisRecipe, data: DataSet, split: DataSplit, monitor: Monitor) -> Learned:
+    monitor.report(stage="reading images")
+    values = list(recipe.spec.labels.values()) if recipe.masks else []
+    modalities = len(recipe.spec.modalities)
+    parts = [prepare(e, recipe.preprocess, values, modalities, monitor) for e in (split.train, split.validation, split.test)]
+    if recipe.spec.classes and any(p.targets is None for p in parts):
+        raise CasesError(f"Some images of {data.name} have no class. Give all a class, or none.")
+    return Learned(*parts)
+
+
+def _task(recipe: SynthesisRecipe, learned: Learned, encoder: nn.Module) -> SynthesisTask:
+    categories = [len(names) for names in (recipe.spec.classes, recipe.spec.modalities) if names]
+    torch.manual_seed(recipe.config.seed)
+    return SynthesisTask(
+        learned.train, recipe.shape(learned.train.array.shape[1], categories), recipe.config, learned.validation, encoder
+    )
+
+
+def _encoder(recipe: SynthesisRecipe, images: Images, out: Path, monitor: Monitor) -> tuple[nn.Module, Network]:
+    """The encoder of features for the figures, from `out` if it is there."""
+    monitor.report(stage="encoder of features")
+    file = part_file(out, ENCODER)
+    classes = images.targets[:, 0] if images.targets is not None and recipe.spec.classes else None
+    if not file.is_file():
+        encoder: nn.Module = train_encoder(images.array, classes, recipe.encoder, monitor)
+        network = describe_encoder(encoder)  # type: ignore[arg-type]
+        if World.from_environment().rank == 0:
+            save_weights(encoder, file, half=False)
+        return encoder, network
+    network = {
+        "name": "FeatureEncoder", "spatial_dims": images.array.ndim - 2, "in_channels": images.array.shape[1],
+        "channels": list(recipe.encoder.channels), "features": recipe.encoder.features,
+    }  # fmt: skip
+    encoder = build(network)
+    load_weights(encoder, file)
+    return encoder.eval(), network
+
+
+def _masks(recipe: SynthesisRecipe, config: MaskConfig, learned: Learned, out: Path, monitor: Monitor) -> Network:
+    """Trains the GAN of label maps, unless it is there; returns its generator's description."""
+    monitor.report(stage="label maps")
+    assert learned.train.labels is not None and learned.validation.labels is not None
+    classes = len(recipe.spec.labels) + 1
+    train = soft_maps(learned.train.labels, classes, recipe.config.seed)
+    validation = soft_maps(learned.validation.labels, classes, recipe.config.seed).part(
+        np.arange(min(VALIDATION_MAPS, len(learned.validation)))
+    )
+    shape = Shape(
+        train.array.shape[2:], classes, config.generator, config.discriminator, latent=config.latent, output="softmax"
+    )
+    torch.manual_seed(recipe.config.seed)
+    settings = SynthesisConfig("default", config.fit.steps, soft=True, seed=recipe.config.seed)
+    task = SynthesisTask(train, shape, settings, validation)
+    if not part_file(out, MASKS).is_file():
+        loop = replace(config.fit, threads=recipe.fit.threads, betas=(0.0, 0.99), warmup=0.02)
+        averaged, _ = fit(task, loop, out / MASKS, monitor)
+        if World.from_environment().rank == 0:
+            save_weights(averaged["generator"], part_file(out, MASKS))
+    return task.described[0]
+
+
+def _statistics(recipe: SynthesisRecipe, learned: Learned) -> dict[str, Any]:
+    """What drawing needs to know of the training images: shares of classes and modalities, sizes of labels."""
+    found: dict[str, Any] = {}
+    targets, column = learned.train.targets, 0
+    for kind, names in (("class", recipe.spec.classes), ("modality", recipe.spec.modalities)):
+        if names and targets is not None:
+            found[f"{kind}_share"] = _shares(names, targets[:, column])
+            column += 1
+    if recipe.masks and learned.train.labels is not None:
+        sizes = label_sizes(learned.train.labels, len(recipe.spec.labels) + 1)
+        found["label_voxels"] = map_statistics(recipe.spec.labels, sizes)
+    return found
+
+
+def _shares(names: Sequence[str], column: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {name: round(float((column == i).mean()), 4) for i, name in enumerate(names)}
+
+
+def _record(
+    recipe: SynthesisRecipe, split: DataSplit, history: History, command: str, cpu: float
+) -> dict[str, Any]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    patients: dict[str, Any] = {part: sorted({e.patient for e in entries}) for part, entries in parts.items()}
+    if len(patients["train"]) > MOST_NAMED:
+        patients |= {"train": None, "train_fingerprint": fingerprint(split.train)}
+    return {
+        "command": command,
+        "images": {part: len(entries) for part, entries in parts.items()},
+        "patients": patients,
+        "minutes": round(history.seconds / 60, 1),
+        "cpu_minutes_of_the_last_process": round(cpu / 60, 1),
+        "validation_kid_by_step": [[step, round(m["kid"], 4)] for step, m in history.metrics],
+        "task": asdict(recipe.config),
+        "fit": _plain(asdict(recipe.fit)),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
