@@ -19,8 +19,10 @@ def write_card(
     """Writes `model_dir/card.md` from a spec.
 
     Args:
-        spec: the model. model_dir: its folder.
-        sections: more of them, title to lines, behind the figures. picture: a file beside the card, to be shown in it.
+        spec: the model.
+        model_dir: its folder.
+        sections: more of them, title to lines, behind the figures.
+        picture: a file beside the card, to be shown in it.
     """
     training = {key: value for key, value in spec.training.items() if key != "finetuned"}
     tuned = spec.training.get("finetuned", {})

@@ -36,7 +36,8 @@ class ModelSpec:
         labels: label name to value. colors: label name to RGB in 0-1.
         organs: how many of the organ a patient has, for models that look for one.
         inputs: `[{"name", "modality"}]`, in channel order; empty for a model that needs no image.
-        classes: names of what a class-conditional model can be asked for. modalities: the same for channels or scanners.
+        classes: names of what a class-conditional model can be asked for. modalities: the same for channels or
+            scanners.
         dimensions: of the images, 2 or 3.
         parts: the model's other networks by name, each with its weights beside the main ones as `NAME.safetensors`.
         views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.

@@ -17,7 +17,7 @@ MODE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def convolution(dimensions: int, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Module:
-    """A convolution that keeps the size, or divides it by `stride`, with He's initialisation (He et al. 2015, eq. 10)."""
+    """A convolution that keeps the size, or divides it by `stride`, initialised by He et al. 2015, equation 10."""
     layer = Conv[Conv.CONV, dimensions](inputs, outputs, kernel, stride, padding=(kernel - 1) // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)
@@ -28,8 +28,9 @@ class ResidualBlock(nn.Module):
     """Two convolutions around an identity, without normalisation; the second one starts at zero.
 
     The start is that of Zhang, Dauphin, Ma, "Fixup initialization", ICLR 2019, as in Huang et al., "The GAN is dead;
-    long live the GAN!", NeurIPS 2024, section 3.2. With `maps`, what goes into the convolutions is normalised and modulated
-    by them (Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019, equation 1).
+    long live the GAN!", NeurIPS 2024, section 3.2. With `maps`, what goes into the convolutions is normalised and
+    modulated by them (Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
+    equation 1).
     """
 
     def __init__(self, dimensions: int, channels: int, maps: int = 0) -> None:

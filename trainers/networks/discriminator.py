@@ -40,9 +40,7 @@ class Discriminator(nn.Module):
             parts.append(self.planes(_given(targets)).reshape(-1, 1, *self.size))
         return torch.cat(parts, 1)
 
-    def _judge(
-        self, features: torch.Tensor, targets: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _judge(self, features: torch.Tensor, targets: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Scores (b, 1) of features (b, width), and logits of the first category if there is a classifier."""
         scores = self.score(features)
         if self.projection is not None:
@@ -55,8 +53,12 @@ class ResidualDiscriminator(Discriminator):
     """The mirror of `ResidualGenerator`: residual blocks without normalisation, halved between levels.
 
     Args:
-        spatial_dims: 2 or 3. size: of the images. channels: of the levels, from fine to coarse. in_channels: of the image,
-            condition maps included. stem: stride of the first convolution; 2 saves most of the time in 3D.
+        spatial_dims: 2 or 3.
+        size: of the images.
+        channels: of the levels, from fine to coarse.
+        in_channels: of the image,
+            condition maps included.
+        stem: stride of the first convolution; 2 saves most of the time in 3D.
         heads: `global` looks at the whole image through a learned basis, `patch` at each place of the coarsest level.
     """
 
@@ -93,7 +95,9 @@ class ResidualDiscriminator(Discriminator):
         """Scores.
 
         Args:
-            image: (b, c, *size). targets: (b, categories) integers. maps: (b, m, *size), c + m = in_channels.
+            image: (b, c, *size).
+            targets: (b, categories) integers.
+            maps: (b, m, *size), c + m = in_channels.
 
         Returns:
             Scores (b, k), higher for what looks real, and logits (b, values of the first category) or None.

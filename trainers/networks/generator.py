@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -12,16 +13,23 @@ from torch import nn
 from trainers.networks.blocks import SLOPE, Embedding, Noise, ResidualBlock, channels_last, convolution, pyramid, resize
 
 Latents = Sequence[torch.Tensor]
-OUTPUTS = {"tanh": torch.tanh, "linear": nn.Identity(), "softmax": lambda x: torch.softmax(x, 1)}
+OUTPUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "tanh": torch.tanh,
+    "linear": nn.Identity(),
+    "softmax": lambda x: torch.softmax(x, 1),
+}
 
 
 class Generator(nn.Module):
     """What all generators share: the latents they take and the categories they are told.
 
     Args:
-        spatial_dims: 2 or 3. size: of the images, any. channels: of the levels, from coarse to fine; each level is about
+        spatial_dims: 2 or 3.
+        size: of the images, any.
+        channels: of the levels, from coarse to fine; each level is about
             twice as fine as the one before, so that `size` shrinks by 2 ** (levels - 1) at the coarsest.
-        out_channels: of the image. latent: numbers that an image is made from.
+        out_channels: of the image.
+        latent: numbers that an image is made from.
         categories: how many values each category has, e.g. `[2]` for two classes, `[2, 4]` for classes and modalities.
         output: `tanh` for images in [-1, 1], `softmax` for label maps, `linear`.
     """
@@ -47,7 +55,8 @@ class Generator(nn.Module):
         """Draws what `number` images are made from, on the CPU: z (n, latent), then noise (n, 1, *size) for each level.
 
         Args:
-            number: of images. rng: where the random numbers come from; None is torch's own.
+            number: of images.
+            rng: where the random numbers come from; None is torch's own.
         """
         shapes = [(number, self.latent), *((number, 1, *size) for size in self.noisy_sizes)]
         return [torch.randn(shape, generator=rng) for shape in shapes]
@@ -64,13 +73,14 @@ class Generator(nn.Module):
 class ResidualGenerator(Generator):
     """The modern default: a learned basis scaled by the latent, then residual blocks without normalisation.
 
-    Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, section 3.2, with plain convolutions, which are faster
-    on a CPU than grouped ones.
+    Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, section 3.2, with plain convolutions, which
+    are faster on a CPU than grouped ones.
 
     Args:
-        maps: channels of a condition map (label map as one channel a value, or another modality's image); 0 for none. They
-            modulate every level but the finest, where they are added, which takes a third of the time in 3D.
-        blocks: residual blocks a level. noise: adds noise at every level, for texture.
+        maps: channels of a condition map (label map as one channel a value, or another modality's image); 0 for
+            none. They modulate every level but the finest, where they are added, which takes a third of the time in 3D.
+        blocks: residual blocks a level.
+        noise: adds noise at every level, for texture.
     """
 
     def __init__(
@@ -97,9 +107,7 @@ class ResidualGenerator(Generator):
             for level, width in enumerate(channels)
         )
         self.add_maps = convolution(spatial_dims, maps, channels[-1], 1) if maps else None
-        self.grow = nn.ModuleList(
-            convolution(spatial_dims, a, b, 1) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.grow = nn.ModuleList(convolution(spatial_dims, a, b, 1) for a, b in pairwise(channels))
         self.noise = nn.ModuleList(Noise(spatial_dims, width) for width in channels if noise)
         self.to_image = convolution(spatial_dims, channels[-1], out_channels)
         channels_last(self, spatial_dims)
@@ -110,7 +118,9 @@ class ResidualGenerator(Generator):
         """Makes images.
 
         Args:
-            latents: as `latents` draws them. targets: (b, categories) integers. maps: (b, maps, *size).
+            latents: as `latents` draws them.
+            targets: (b, categories) integers.
+            maps: (b, maps, *size).
 
         Returns:
             (b, out_channels, *size). Raises ValueError if a condition that the generator needs is missing.
@@ -136,8 +146,8 @@ class DCGANGenerator(Generator):
     """Transposed convolutions with batch normalisation and ReLU.
 
     Radford, Metz, Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
-    networks", ICLR 2016, section 3 and figure 1. The first layer is as large as the coarsest level, so that any size can
-    be made; what sticks out at the end is cut off.
+    networks", ICLR 2016, section 3 and figure 1. The first layer is as large as the coarsest level, so that any size
+    can be made; what sticks out at the end is cut off.
     """
 
     def __init__(
@@ -160,8 +170,9 @@ class DCGANGenerator(Generator):
         self.layers = nn.Sequential(*layers)
         channels_last(self, spatial_dims)
         for module in self.layers:
-            if hasattr(module, "weight") and module.weight.ndim > 1:
-                nn.init.normal_(module.weight, 0.0, 0.02)  # ibid., section 4
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, torch.Tensor) and weight.ndim > 1:
+                nn.init.normal_(weight, 0.0, 0.02)  # ibid., section 4
 
     def forward(
         self, latents: Latents, targets: torch.Tensor | None = None, maps: torch.Tensor | None = None

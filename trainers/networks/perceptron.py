@@ -1,4 +1,4 @@
-"""The networks of the first GAN: fully connected layers (Goodfellow et al., "Generative adversarial nets", NeurIPS 2014)."""
+"""The first GAN's networks: fully connected layers (Goodfellow et al., "Generative adversarial nets", NeurIPS 2014)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class PerceptronGenerator(Generator):
     ) -> None:
         super().__init__(spatial_dims, size, channels, out_channels, latent, categories, output)
         widths = [self.width, *(WIDEN * c for c in reversed(channels))]
-        hidden = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(SLOPE))]
+        hidden = [
+            layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(SLOPE))
+        ]
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], out_channels * math.prod(size)))
 
     def forward(

@@ -69,9 +69,13 @@ def evaluate(
     """Measures a model.
 
     Args:
-        model_dir: the model. real: images of patients that it did not learn from. number: of images to make.
+        model_dir: the model.
+        real: images of patients that it did not learn from.
+        number: of images to make.
         training: images that it learned from, for the privacy audit.
-        seed: of the first made image. monitor: hears `progress`; may cancel.
+        seed: of the first made image.
+        monitor: hears `progress`; may cancel.
+        device: as for `trainers.fit.pick_device`.
 
     Raises:
         ModelNotAvailable: no usable weights, or no encoder. VolumeError: an image cannot be read. ValueError: too few.
@@ -142,7 +146,7 @@ def make_images(
 
 
 def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Entries that a model did not learn from, and those that it did, by their patients; watched ones are in neither."""
+    """Entries that a model did not learn from, and those that it did, by their patients; watched ones in neither."""
     stored = spec.training.get("patients", {})
     apart = {part: set(stored.get(part) or ()) for part in ("train", "validation", "test")}
     rest = [e for e in entries if e.patient not in apart["validation"] | apart["test"]]
@@ -194,11 +198,13 @@ def card_metrics(report: Report, note: str) -> dict[str, dict[str, Any]]:
             short = name.replace(" ", "_")
             auroc, median = space.membership.auroc.value, space.synthetic.median.value
             words = f"{note}; by {name}"
-            metrics[f"membership_auroc_{short}"] = {"value": round(auroc, DIGITS), "higher_is_better": False, "note": words}
+            metrics[f"membership_auroc_{short}"] = {
+                "value": round(auroc, DIGITS),
+                "higher_is_better": False,
+                "note": words,
+            }
             metrics[f"memorisation_ratio_{short}"] = {
                 "value": round(median, DIGITS), "higher_is_better": True,
                 "note": f"{words}; between real patients {space.real.median.value:.4f}",
             }  # fmt: skip
     return metrics
-
-

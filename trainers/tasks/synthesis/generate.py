@@ -36,13 +36,18 @@ def generate(
 ) -> dict[str, Any]:
     """Writes `out/images`, `out/labels` if the model makes label maps, and `out/manifest.json`.
 
-    Volumes are `.nii.gz`, whose header says that they are synthetic, pictures are `.png`. The same seed gives the same voxels;
-    image k of a run with seed s is the image that seed s + k gives alone.
+    Volumes are `.nii.gz`, whose header says that they are synthetic, pictures are `.png`. The same seed gives the
+    same voxels; image k of a run with seed s is the image that seed s + k gives alone.
 
     Args:
-        model_dir: the model. number: of images. out: a folder that is empty or not there.
-        seed: of the first image. target: class name; None draws it. modality: the same.
+        model_dir: the model.
+        number: of images.
+        out: a folder that is empty or not there.
+        seed: of the first image.
+        target: class name; None draws it.
+        modality: the same.
         monitor: hears `progress`; may cancel, which leaves images but no manifest.
+        device: as for `trainers.fit.pick_device`.
 
     Returns:
         The manifest.
@@ -78,9 +83,7 @@ def _about(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     }
 
 
-def _write(
-    synthesizer: Synthesizer, out: Path, seed: int, target: str | None, modality: str | None
-) -> dict[str, Any]:
+def _write(synthesizer: Synthesizer, out: Path, seed: int, target: str | None, modality: str | None) -> dict[str, Any]:
     """One image with its label map; returns its row of the manifest."""
     name = f"synthetic_{seed:06d}"
     row: dict[str, Any] = {"id": name, "seed": seed, "synthetic": True}

@@ -22,7 +22,10 @@ def save_grid(path: Path, synthesizer: Synthesizer, real: Images, seed: int = 0)
     """Writes a picture of real images above made ones, at the same scale; 3D ones by their middle sagittal slice.
 
     Args:
-        path: a `.png`. synthesizer: makes the images. real: to choose from, evenly. seed: of the first made image.
+        path: a `.png`.
+        synthesizer: makes the images.
+        real: to choose from, evenly.
+        seed: of the first made image.
     """
     import matplotlib
 
@@ -56,7 +59,9 @@ def _draw(axes: npt.NDArray[Any], shown: Sequence[tuple[Floats, Labels | None]])
             flat = upright(middle_slice(label[None].astype(np.float32)), scale=False)[..., 0]
             for value in range(1, int(label.max()) + 1):
                 if (flat == value).any():
-                    axis.contour(flat == value, levels=[0.5], colors=COLOURS[(value - 1) % len(COLOURS)], linewidths=0.9)
+                    axis.contour(
+                        flat == value, levels=[0.5], colors=COLOURS[(value - 1) % len(COLOURS)], linewidths=0.9
+                    )
 
 
 def middle_slice(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -70,7 +70,8 @@ def prepare(
     """Reads and prepares entries.
 
     Args:
-        entries: at least one. values: label values of the classes, in order; none leaves labels out.
+        entries: at least one.
+        values: label values of the classes, in order; none leaves labels out.
         settings: how.
         modalities: if not 0, each of so many channels becomes an image of its own, told apart by its last target.
         monitor: may cancel between images.
@@ -110,7 +111,7 @@ def _by_modality(images: Images, modalities: int) -> Images:
 def prepare_sample(
     sample: Sample, settings: SynthesisPreprocess, values: Sequence[int] = (), name: str = "image"
 ) -> tuple[Floats, Labels | None]:
-    """One image (channel, *window) in [-1, 1], and its label as class indices on the same window if `values` are given."""
+    """One image (channel, *window) in [-1, 1], and its label as class indices if `values` are given."""
     if sample.image.ndim - 1 != len(settings.window):
         wanted, found = len(settings.window), sample.image.ndim - 1
         raise VolumeError("cannot_process", f"{name} is {found}D; the model makes {wanted}D images.")
@@ -145,7 +146,9 @@ def to_volume(image: npt.NDArray[Any], settings: SynthesisPreprocess, affine: np
     """An array (*window) as a volume; a picture has one slice, seen as on a screen in an axial view.
 
     Args:
-        image: (*window). settings: for the spacing. affine: where it lies; None centres it on the origin.
+        image: (*window).
+        settings: for the spacing.
+        affine: where it lies; None centres it on the origin.
     """
     if image.ndim == 2:
         return Volume(image[..., None], np.diag([-1.0, -1.0, 1.0, 1.0]))
@@ -194,6 +197,13 @@ def _cut_picture(
     if all(z == 1 for z in zoom):
         return sample.image, sample.label if labelled else None
     smooth = [max(0.0, (1 / z - 1) / 2) for z in zoom]
-    image = [ndimage.zoom(ndimage.gaussian_filter(c, smooth), zoom, order=1, grid_mode=True, mode="nearest") for c in sample.image]
-    label = ndimage.zoom(sample.label, zoom, order=0, grid_mode=True, mode="nearest") if labelled and sample.label is not None else None
+    image = [
+        ndimage.zoom(ndimage.gaussian_filter(c, smooth), zoom, order=1, grid_mode=True, mode="nearest")
+        for c in sample.image
+    ]
+    label = (
+        ndimage.zoom(sample.label, zoom, order=0, grid_mode=True, mode="nearest")
+        if labelled and sample.label is not None
+        else None
+    )
     return np.stack(image), label

@@ -93,7 +93,8 @@ class Synthesizer:
         """Makes images.
 
         Args:
-            number: how many. seed: of the first; the others have the seeds that follow.
+            number: how many.
+            seed: of the first; the others have the seeds that follow.
             target: class name; None draws it as often as it was among the training images.
             mask: label map to fill, in any orientation and spacing; None draws one.
             modality: name; None draws it.
@@ -122,7 +123,9 @@ class Synthesizer:
         rng = torch.Generator().manual_seed(seed)
         targets = self._targets(target, modality, rng)
         if label is None and self._masks is not None:
-            label = draw_label(self._masks, self.settings.window, list(self.spec.training["label_voxels"].values()), rng)
+            label = draw_label(
+                self._masks, self.settings.window, list(self.spec.training["label_voxels"].values()), rng
+            )
         latents = [x.to(self.device) for x in cast(Generator, self._generator).latents(1, rng)]
         told = torch.tensor([targets], device=self.device) if targets else None
         image = self._generator(latents, told, self._maps(label))[0].float().cpu().numpy()
@@ -164,7 +167,9 @@ class Synthesizer:
         grid = CanonicalGrid(mask, self.settings.spacing)
         whole = grid.extract_label(mask.array, grid.whole())
         if not whole.any():
-            raise VolumeError("wrong_labels", "The mask is too small to be seen at the model's voxel size.", "Draw more.")
+            raise VolumeError(
+                "wrong_labels", "The mask is too small to be seen at the model's voxel size.", "Draw more."
+            )
         window = Window.around(middle_of(whole > 0), self.settings.window)
         classes = np.zeros(256, np.uint8)
         classes[self.values] = np.arange(len(self.values))

@@ -19,8 +19,8 @@ class Preset:
         condition: how the discriminator judges a category (`concatenate`, `projection`, `auxiliary`); empty makes a GAN
             that is told none.
         penalty: `clip` (weights within +- weight), `gradient` (WGAN-GP) or `r1r2`; weight: its strength.
-        final_weight: what the penalty falls to, along a cosine; None keeps it. penalty_every: steps between penalties, each
-            that many times stronger: "lazy" (Karras et al. 2020, StyleGAN2, section 3.1).
+        final_weight: what the penalty falls to, along a cosine; None keeps it. penalty_every: steps between
+            penalties, each that many times stronger: "lazy" (Karras et al. 2020, StyleGAN2, section 3.1).
         critic_steps: updates of the discriminator for each of the generator.
         learning_rate, betas: of Adam. augment: largest probability of the adaptive augmentation; 0 is without.
         discriminator_options: arguments of the discriminator that are this preset's own.
@@ -78,8 +78,8 @@ class Shape:
     """What the networks of a GAN are for.
 
     Attributes:
-        size: of the images. channels: of the image. generator, discriminator: widths of their levels, coarse to fine and
-            fine to coarse. categories: values of each. maps: channels of the condition map.
+        size: of the images. channels: of the image. generator, discriminator: widths of their levels, coarse to fine
+            and fine to coarse. categories: values of each. maps: channels of the condition map.
         latent: numbers an image is made from. stem: stride of the first convolution of the discriminator.
         output: `tanh` or `softmax`. noise, heads: see the residual networks.
     """

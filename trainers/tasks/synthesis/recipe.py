@@ -27,7 +27,9 @@ class MaskConfig:
     generator: tuple[int, ...] = (64, 32, 16)
     discriminator: tuple[int, ...] = (24, 48, 64)
     latent: int = 32
-    fit: FitConfig = field(default_factory=lambda: FitConfig(2500, 8, 3e-4, weight_decay=0.0, precision="fp32", ema=0.995))
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(2500, 8, 3e-4, weight_decay=0.0, precision="fp32", ema=0.995)
+    )
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,12 @@ def recipe_for(
     """A recipe for a data set that has none of its own.
 
     Args:
-        data: the set. preset: a kind of GAN. window: size of the images, voxels; by default that of pictures up to 128,
-            and 32 voxels along each axis of volumes. spacing: mm, of volumes. masks: fill label maps.
+        data: the set.
+        preset: a kind of GAN.
+        window: size of the images, voxels; by default that of pictures up to 128,
+            and 32 voxels along each axis of volumes.
+        spacing: mm, of volumes.
+        masks: fill label maps.
 
     Raises:
         CasesError: an unknown preset, a window of other dimensions, or masks without labels.
@@ -99,8 +105,8 @@ def recipe_for(
     return with_preset(
         SynthesisRecipe(
             spec, preprocess, (64, 32, 8) if volumes else (96, 48, 16), (16, 32, 64) if volumes else (32, 64, 96),
-            SynthesisConfig(preset), FitConfig(3000, 4 if volumes else 32, weight_decay=0.0, precision="fp32", ema=0.998),
-            masks=MaskConfig() if masks else None,
+            SynthesisConfig(preset), FitConfig(3000, 4 if volumes else 32, weight_decay=0.0, precision="fp32",
+            ema=0.998), masks=MaskConfig() if masks else None,
         ),
         preset,
     )  # fmt: skip

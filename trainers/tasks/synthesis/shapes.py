@@ -27,7 +27,9 @@ def soft_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
     """Varied label maps as shares of each class at half the resolution.
 
     Args:
-        labels: (n, *window) class indices. classes: background included. seed: of the variations.
+        labels: (n, *window) class indices.
+        classes: background included.
+        seed: of the variations.
 
     Returns:
         Images of `classes` channels in [0, 1], `VARIATIONS` of each map.
@@ -64,7 +66,10 @@ def draw_label(
     """Draws a label map whose classes are each as large as real ones.
 
     Args:
-        generator: of soft maps. window: size of the map. sizes: as `label_sizes` gives them. rng: source of chance.
+        generator: of soft maps.
+        window: size of the map.
+        sizes: as `label_sizes` gives them.
+        rng: source of chance.
 
     Returns:
         (*window) class indices; the most fitting of `TRIES` if none fits.

@@ -78,8 +78,10 @@ class SynthesisTask(TrainingTask):
 
         Args:
             train: what to learn; with labels if the shape has maps, with targets if it has categories.
-            shape: of the networks. config: how.
-            validation: images to compare with; None measures nothing. encoder: of the features that are compared;
+            shape: of the networks.
+            config: how.
+            validation: images to compare with; None measures nothing.
+            encoder: of the features that are compared;
                 None compares the values themselves.
         """
         self.train, self.shape, self.config, self.seed = train, shape, config, config.seed
@@ -104,7 +106,7 @@ class SynthesisTask(TrainingTask):
         ]
 
     def batch(self, step: int, size: int, rank: int) -> Batch:
-        """Images (b, c, *size), what is known of them, `progress` from 0 to 1, and the penalty's factor at this step."""
+        """Images (b, c, *size), what is known of them, `progress` from 0 to 1, and the penalty's factor."""
         random = np.random.default_rng([self.config.seed, step, rank])
         chosen = random.integers(len(self.train), size=size)
         turn = step % self.preset.penalty_every == 0
@@ -121,7 +123,7 @@ class SynthesisTask(TrainingTask):
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """KID between the averaged generator's images and the validation images, for their classes and maps."""
-        assert self.validation is not None
+        assert self.validation is not None and self._real_features is not None
         fake = self._features(self.sample(networks["generator"], self.validation))
         judge = cast(AugmentedDiscriminator, networks["discriminator"])
         told = {"augment": float(judge.augment.p)} if judge.augment is not None else {}

@@ -52,7 +52,9 @@ def train(
     label maps) is not done again; one that was stopped goes on.
 
     Args:
-        recipe: what to train. data: the set. out: the model's folder.
+        recipe: what to train.
+        data: the set.
+        out: the model's folder.
         command: that made it, for the card.
         monitor: see `trainers.fit.fit`; also hears `stage`.
 
@@ -104,7 +106,9 @@ def _prepare(recipe: SynthesisRecipe, data: DataSet, split: DataSplit, monitor: 
     monitor.report(stage="reading images")
     values = list(recipe.spec.labels.values()) if recipe.masks else []
     modalities = len(recipe.spec.modalities)
-    parts = [prepare(e, recipe.preprocess, values, modalities, monitor) for e in (split.train, split.validation, split.test)]
+    parts = [
+        prepare(e, recipe.preprocess, values, modalities, monitor) for e in (split.train, split.validation, split.test)
+    ]
     if recipe.spec.classes and any(p.targets is None for p in parts):
         raise CasesError(f"Some images of {data.name} have no class. Give all a class, or none.")
     return Learned(*parts)
@@ -114,7 +118,11 @@ def _task(recipe: SynthesisRecipe, learned: Learned, encoder: nn.Module) -> Synt
     categories = [len(names) for names in (recipe.spec.classes, recipe.spec.modalities) if names]
     torch.manual_seed(recipe.config.seed)
     return SynthesisTask(
-        learned.train, recipe.shape(learned.train.array.shape[1], categories), recipe.config, learned.validation, encoder
+        learned.train,
+        recipe.shape(learned.train.array.shape[1], categories),
+        recipe.config,
+        learned.validation,
+        encoder,
     )
 
 
@@ -179,9 +187,7 @@ def _shares(names: Sequence[str], column: np.ndarray[Any, Any]) -> dict[str, flo
     return {name: round(float((column == i).mean()), 4) for i, name in enumerate(names)}
 
 
-def _record(
-    recipe: SynthesisRecipe, split: DataSplit, history: History, command: str, cpu: float
-) -> dict[str, Any]:
+def _record(recipe: SynthesisRecipe, split: DataSplit, history: History, command: str, cpu: float) -> dict[str, Any]:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     patients: dict[str, Any] = {part: sorted({e.patient for e in entries}) for part, entries in parts.items()}
     if len(patients["train"]) > MOST_NAMED:
@@ -203,5 +209,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
-
-

@@ -1,0 +1,80 @@
+"""`train segmentation` and `evaluate segmentation`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from trainers.commands.shared import console, explained
+from trainers.console import console_monitor
+from trainers.files import atomic_write_json
+from trainers.recipes import RECIPES
+from trainers.spec import ModelSpec
+from trainers.tasks.segmentation.evaluate import Report, evaluate
+from trainers.tasks.segmentation.train import Part, choose_cases, train
+from trainers.zoo import find_model
+
+Data = Annotated[
+    Path, typer.Option(help="Folder with images/ and labels/, same file names.", exists=True, file_okay=False)
+]
+
+
+def train_segmentation(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    model: Annotated[str, typer.Option(help="Recipe to train.")] = "hippocampus_segmentation",
+    steps: Annotated[int, typer.Option(help="Training steps; 0 takes the recipe's.")] = 0,
+    cases: Annotated[int, typer.Option(help="Use only this many training patients; 0 takes all.")] = 0,
+    adversarial: Annotated[
+        float | None,
+        typer.Option(help="Weight of the adversarial term, 0 has no discriminator; the recipe's if not given."),
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
+) -> None:
+    """Train a segmentation model, then measure it on the patients kept away. Start with torchrun for several GPUs."""
+    recipe = RECIPES.get(model)
+    if recipe is None:
+        raise typer.BadParameter(f"There is no recipe {model!r}. Known: {', '.join(RECIPES)}.")
+    changes: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "threads": threads}
+    fit = replace(recipe.fit, **{k: v for k, v in changes.items() if v})
+    weight = recipe.config.adversarial if adversarial is None else adversarial
+    recipe = replace(recipe, fit=fit, config=replace(recipe.config, adversarial=weight, seed=seed))
+    with explained(), console_monitor() as monitor:
+        report = train(recipe, data, out, cases, monitor)
+    if report:
+        _show(report, out)
+
+
+def evaluate_segmentation(
+    model: Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")],
+    data: Data,
+    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    part: Annotated[Part, typer.Option(help="All, or the model's own test or validation patients.")] = Part.all,
+    test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
+) -> None:
+    """Dice and HD95 of each label and case, and seconds a case."""
+    with explained(), console_monitor() as monitor:
+        folder = find_model(model)
+        cases = choose_cases(data, ModelSpec.load(folder), part)
+        report = evaluate(folder, cases, monitor, test_time_augmentation, device)
+    _show(report, folder)
+    if json:
+        atomic_write_json(json, {"model": str(model), "part": part.value, **report.as_dict()})
+
+
+def _show(report: Report, model: Path) -> None:
+    table = Table("label", "Dice", "HD95 mm", title=f"{escape(str(model))} on {len(report.per_case)} cases")
+    distance = report.mean("hd95_mm")
+    for name, value in report.dice.items():
+        table.add_row(escape(name), f"{value:.4f}", f"{distance[name]:.2f}")
+    table.add_row("mean", f"{report.dice_mean:.4f}", f"{report.hd95_mean:.2f}", style="bold")
+    console.print(table)
+    console.print(f"{report.seconds:.2f} s a case (median)")

@@ -1,0 +1,36 @@
+"""What all commands share: the console, and mistakes that a user can mend told in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from trainers.data.cases import CasesError
+from trainers.data.volumes import VolumeError
+from trainers.fit import CheckpointMismatch
+from trainers.spec import ModelNotAvailable
+from trainers.tasks.synthesis.generate import NotEmpty
+
+console = Console()
+errors = Console(stderr=True, soft_wrap=True)
+MENDABLE = (
+    FileNotFoundError, VolumeError, ModelNotAvailable, CasesError, CheckpointMismatch, FloatingPointError, NotEmpty,
+)  # fmt: skip
+
+
+class Mendable(Exception):
+    """A mistake of the user's, with what to do."""
+
+
+class explained:  # noqa: N801 - reads as a statement
+    """Turns what a user can mend into one line and exit code 2."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (*MENDABLE, Mendable)):
+            errors.print(f"[red]{escape(str(error))}[/red]")
+            raise typer.Exit(2) from error
