@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from trainers.data.cases import CasesError
 from trainers.files import read_json
@@ -84,6 +85,8 @@ def _workbook(file: Path, notes: list[str]) -> Rows:
     except ImportError:
         notes.append(f"{file} was not read. Save it as .csv beside it, or install openpyxl.")
         return []
-    lines = openpyxl.load_workbook(file, read_only=True).active.iter_rows(values_only=True)
-    columns = next(lines, ())
-    return [dict(zip(columns, line, strict=False)) for line in lines]
+    try:
+        lines = list(openpyxl.load_workbook(file, read_only=True).active.values)
+    except (OSError, ValueError, KeyError, BadZipFile, openpyxl.utils.exceptions.InvalidFileException) as error:
+        raise CasesError(f"{file} is not a readable workbook: {error}. Download it again.") from error
+    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
