@@ -1,7 +1,11 @@
-"""Makes the overview picture of the README: `python docs/pictures.py`."""
+"""Makes the overview picture of the README and that of the panel *Synthesise*: `python docs/pictures.py`.
+
+The other pictures of the module are made by `python -m tests.host.pictures`.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,5 +88,14 @@ def _loop(axis: Any) -> None:
     axis.add_patch(back)
 
 
+def synthesise(folder: Path) -> None:
+    """The module's own panel after it made eight samples, in a stand-in for Slicer, with a small test server."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.host.pictures import draw_synthesis
+
+    draw_synthesis(folder)
+
+
 if __name__ == "__main__":
     overview(IMAGES / "overview.png")
+    synthesise(IMAGES)

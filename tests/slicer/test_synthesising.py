@@ -10,6 +10,7 @@ import pytest
 from MedGANLib import errors
 from MedGANLib.exports import label_map
 from MedGANLib.gallery import Gallery
+from MedGANLib.headers import marks
 from MedGANLib.marks import upload_params
 from MedGANLib.scene import Scene
 from MedGANLib.segments import LabelTable, segment_ids, segment_of
@@ -271,3 +272,39 @@ def test_a_file_that_says_it_is_synthetic_comes_marked(studio: Workflow, served:
     served.world.studies = {"made": synthesis.write_nrrd(image, matrix, synthesis.MARK)}
     volume = studio.wait(studio.next_sample(), 10)
     assert is_synthetic(volume) and volume.GetName().startswith("SYNTHETIC – made")
+    assert volume.GetAttribute("MedGAN.Model") == MODEL
+
+
+def test_a_sample_saved_and_opened_again_is_still_marked(
+    studio: Workflow, served: TestServer, scene: Scene, tmp_path: Path
+) -> None:
+    """Slicer itself forgets what a header says; the module looks at the file before the volume is used or sent."""
+    generate(studio, number=1, **{"class": "atrophy"})
+    volume = studio.place_sample().volume
+    storage = volume.GetStorageNode()
+    storage.SetFileName(str(tmp_path / "saved.nrrd"))
+    assert storage.WriteData(volume)
+    again = scene.add("vtkMRMLScalarVolumeNode", "saved")
+    reader = scene.mrml.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    reader.SetFileName(str(tmp_path / "saved.nrrd"))
+    assert reader.ReadData(again)
+    again.SetAndObserveStorageNodeID(reader.GetID())
+    studio.wait(studio.use_volume(again), 10)
+    assert "made by a model" in studio.state.message.details[0]
+    assert upload_params(again) == upload_params(volume)
+    studio.wait(studio.upload_study(), 10)
+    assert list(served.world.synthetic.values()) == [upload_params(volume)["synthetic"]]
+
+
+def test_marks_in_headers(tmp_path: Path) -> None:
+    header = bytearray(348)
+    note = b"MedGAN synthetic: chest v0001 seed 123 pneumonia"
+    header[148 : 148 + len(note)] = note
+    (tmp_path / "a.nii").write_bytes(bytes(header))
+    found = {"Synthetic": "true", "Model": "chest", "Version": "v0001", "Seed": "123", "Class": "pneumonia"}
+    assert marks(tmp_path / "a.nii") == {f"MedGAN.{name}": text for name, text in found.items()}
+    (tmp_path / "b.nii").write_bytes(bytes(348))
+    (tmp_path / "c.nrrd").write_bytes(b"NRRD0005\nMedGAN.Synthetic:=false\nMedGAN.Model:=x\n\n")
+    (tmp_path / "d.nrrd").write_bytes(b"NRRD0005\r\nMedGAN.Synthetic:=true\r\n\r\nMedGAN.Model:=voxels")
+    assert marks(tmp_path / "b.nii") == marks(tmp_path / "c.nrrd") == marks(tmp_path / "gone.nrrd") == {}
+    assert marks(tmp_path / "d.nrrd") == {"MedGAN.Synthetic": "true"}

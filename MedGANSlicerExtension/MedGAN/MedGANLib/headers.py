@@ -16,6 +16,12 @@ import numpy as np
 
 NIFTI_BYTES = 348
 TEXT_BYTES = 64 * 1024
+DESCRIPTION = slice(148, 228)
+"""Where a NIfTI file has its note."""
+SYNTHETIC = "MedGAN.Synthetic"
+NO = ("", "false", "no", "0")
+FIELD = re.compile(r"(?m)^MedGAN\.(Synthetic|Model|Version|Seed|Class) *:=(.*)$")
+NOTE = re.compile(r"MedGAN synthetic(?:: (?P<model>\S+) (?P<version>\S+) seed (?P<seed>\d+)(?: (?P<class>.+))?)?")
 LEFT_HANDED_SPACES = ("left-anterior-superior", "las", "scanner-xyz-left-handed")
 """NRRD's names of coordinate systems that are mirrored."""
 
@@ -31,12 +37,33 @@ def is_left_handed(path: Path) -> bool:
     return _meta_image(_fields(text, "=")) if name.endswith((".mha", ".mhd")) else False
 
 
-def is_marked(path: Path) -> bool:
-    """Whether the header of a NRRD file says that a model made the image."""
-    if not path.name.lower().endswith(".nrrd"):
-        return False
-    text = _head(path, TEXT_BYTES).decode("latin-1").replace("\r", "").split("\n\n")[0]
-    return re.search(r"(?mi)^MedGAN\.Synthetic *:= *(true|1|yes)\s*$", text) is not None
+def marks(path: Path) -> Dict[str, str]:
+    """Return the mark of a synthetic image in a file's header, as node attributes `MedGAN.…`; empty without one.
+
+    NRRD has a field for each; NIfTI has a note in its description, see docs/api.md.
+    """
+    name = path.name.lower()
+    try:
+        if name.endswith((".nii", ".nii.gz")):
+            return _noted(_head(path, NIFTI_BYTES)[DESCRIPTION].decode("latin-1"))
+        if name.endswith((".nrrd", ".nhdr")):
+            return _marked(_head(path, TEXT_BYTES).decode("utf-8", "replace").replace("\r", "").split("\n\n")[0])
+    except (OSError, EOFError):
+        pass  # the file is gone or damaged: nobody can tell
+    return {}
+
+
+def _marked(text: str) -> Dict[str, str]:
+    found = {f"MedGAN.{name}": value.strip() for name, value in FIELD.findall(text)}
+    return {**found, SYNTHETIC: "true"} if found.get(SYNTHETIC, "").lower() not in NO else {}
+
+
+def _noted(note: str) -> Dict[str, str]:
+    found = NOTE.match(note.split("\0")[0])
+    if not found:
+        return {}
+    details = {f"MedGAN.{name.capitalize()}": text.strip() for name, text in found.groupdict().items() if text}
+    return {SYNTHETIC: "true", **details}
 
 
 def _head(path: Path, size: int) -> bytes:

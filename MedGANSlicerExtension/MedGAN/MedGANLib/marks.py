@@ -5,9 +5,11 @@ The mark is in a node's attributes, which are saved with the scene and copied wi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 from .gallery import Gallery, Sample
+from .headers import marks
 from .volumes import MODEL, SYNTHETIC, VERSION, is_synthetic
 
 SEED = "MedGAN.Seed"
@@ -23,7 +25,27 @@ def mark_sample(node: Any, gallery: Gallery, sample: Sample) -> None:
     node.SetAttribute(MODEL, gallery.model.name)
     node.SetAttribute(VERSION, gallery.version)
     node.SetAttribute(SEED, str(sample.seed))
-    node.SetAttribute(CLASS, sample.class_name)
+    node.SetAttribute(CLASS, sample.class_name or None)
+
+
+def take_marks(volume: Any, path: Path) -> None:
+    """Note on a volume what the header of its file says of its being synthetic."""
+    for name, text in marks(path).items():
+        volume.SetAttribute(name, text)
+
+
+def take_file_marks(volume: Any) -> None:
+    """Do so for a volume that was opened from a file of this computer, where Slicer does not look at the mark."""
+    storage = volume.GetStorageNode()
+    path = Path((storage.GetFileName() if storage else "") or "")
+    if not is_synthetic(volume) and path.is_file():
+        take_marks(volume, path)
+
+
+def save_with_marks(volume: Any) -> None:
+    """See to it that Slicer saves the volume as NRRD, with its mark in the header."""
+    storage = volume.GetScene().AddNewNodeByClass("vtkMRMLNRRDStorageNode", f"{volume.GetName()} storage")
+    volume.SetAndObserveStorageNodeID(storage.GetID())
 
 
 def node_name(gallery: Gallery, sample: Sample) -> str:

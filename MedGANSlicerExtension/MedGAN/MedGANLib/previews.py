@@ -126,7 +126,9 @@ def _best(axes: np.ndarray, direction: int, taken: set) -> int:
 def _cut_places(shape: Tuple[int, ...], label: Optional[np.ndarray]) -> List[int]:
     """Return the index of the slice to show along each axis."""
     places = [count // 2 for count in shape]
-    for axis in range(3) if label is not None and label.any() else ():
+    if label is None or not label.any():
+        return places
+    for axis in range(3):
         used = np.flatnonzero(label.any(axis=tuple(a for a in range(3) if a != axis)))
         if places[axis] not in used:
             places[axis] = int(used[len(used) // 2])

@@ -13,15 +13,14 @@ from .connecting import Connecting
 from .consents import ConsentBook, check_size
 from .downloads import unpacked
 from .errors import SceneProblem
-from .headers import is_left_handed, is_marked
+from .headers import is_left_handed
 from .jobs import Job, JobQueue, Work
-from .marks import PREFIX, upload_params
+from .marks import PREFIX, take_file_marks, take_marks, upload_params
 from .records import ConnectionReport, Sample
 from .scene import Scene
 from .state import Consent, Study
 from .volumes import (
     SEGMENTATION,
-    SYNTHETIC,
     UPLOAD_ID,
     check_sendable,
     is_synthetic,
@@ -69,7 +68,9 @@ class Studying(Connecting):
         """Make a volume of the scene the active study. Nothing is sent. Result: the `Study`."""
 
         def finish(nothing: Any) -> Study:
-            notes = [*check_sendable(volume), *_synthetic_notes(volume)]
+            notes = [*check_sendable(volume)]
+            take_file_marks(volume)
+            notes += _synthetic_notes(volume)
             study = self._activate(volume)
             self._say("warning" if notes else "info", f"Working on '{study.name}'.", details=notes)
             return study
@@ -137,9 +138,9 @@ class Studying(Connecting):
     def _load_sample(self, sample: Sample, path: Path) -> Any:
         volume = load_volume(path, re.sub(r"\.\w+(\.gz)?$", "", sample.name), self._scene)
         mark_known(volume, self._server().address, sample.id, is_left_handed(path))
-        if is_marked(path):
+        take_marks(volume, path)
+        if is_synthetic(volume):
             volume.SetName(self._scene.mrml.GenerateUniqueName(PREFIX + volume.GetName()))
-            volume.SetAttribute(SYNTHETIC, "true")
         return volume
 
     def _activate(self, volume: Any) -> Study:
@@ -161,6 +162,7 @@ class Studying(Connecting):
     def _outgoing(self, volume: Any, stored: bool) -> Path:
         """Write a volume to a file that may be sent: after a look at it, the limits, and the user's consent."""
         check_sendable(volume)
+        take_file_marks(volume)
         check_size(volume, self.state.server)
         self.consents.ensure(self._server().address, volume, stored)
         file = self.folder / f"{secrets.token_hex(8)}.nrrd"

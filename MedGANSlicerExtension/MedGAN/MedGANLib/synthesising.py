@@ -14,7 +14,7 @@ from .errors import MedGANError, NotFound, SceneProblem
 from .gallery import Addition, Gallery, Sample, learner_of, make_gallery
 from .jobs import Job, Work
 from .learning import Learning
-from .marks import mark_sample, node_name
+from .marks import mark_sample, node_name, save_with_marks
 from .records import ConnectionReport, InferResult, ModelInfo
 from .runs import Run, label_table
 from .scene import Scene
@@ -271,6 +271,7 @@ def place(gallery: Gallery, sample: Sample, scene: Scene) -> Run:
     """
     volume = load_volume(sample.image, node_name(gallery, sample), scene)
     mark_sample(volume, gallery, sample)
+    save_with_marks(volume)
     run = Run(volume, volumes=[volume])
     if sample.label is None:
         return run
@@ -287,13 +288,13 @@ def place(gallery: Gallery, sample: Sample, scene: Scene) -> Run:
 
 
 def take_out(run: Run, scene: Scene) -> Tuple[str, ...]:
-    """Take a sample out of the scene with its display nodes; return the names of segments that were corrected."""
+    """Take a sample and its helper nodes out of the scene; return the names of segments that were corrected."""
     nodes = [run.volume, *[placement.segmentation for placement in run.placements]]
-    displays: List[Any] = [(node, node.GetDisplayNode()) for node in nodes]
+    more: List[Any] = [(node, (node.GetDisplayNode(), node.GetStorageNode())) for node in nodes]
     lost = run.undo(scene)
-    for node, display in displays:
-        if not scene.has(node):
-            scene.remove(display)
+    for node, helpers in more:
+        for helper in helpers if not scene.has(node) else ():
+            scene.remove(helper)
     return lost
 
 

@@ -124,4 +124,5 @@ def accepted_text(gallery: Gallery) -> str:
     added = sum(gallery.additions[n].kind in (ADDED, THERE) for n in gallery.accepted & set(gallery.additions))
     done = f"{added} at the server" if added else ""
     accepted = f"{len(gallery.accepted)} of {counted(len(gallery.samples), 'sample')} accepted"
-    return dots([accepted, done])
+    shape = "<br>Their label is the shape of your segments: use those of no patient that models are checked on."
+    return dots([accepted, done]) + (shape if gallery.from_shape else "")

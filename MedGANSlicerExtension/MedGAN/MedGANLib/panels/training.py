@@ -108,7 +108,9 @@ def _cases(status: TrainingStatus) -> str:
         return ""
     train, checked = status.cases.get("train", 0), status.cases.get("validation", 0)
     others = f"is checked on {counted(checked, 'other')}" if checked else "with none set aside to check it on"
-    return f"Learns from {counted(train, 'study', 'studies')}, {others}."
+    made = status.cases.get("synthetic", 0)
+    also = f" and {counted(made, 'synthetic one')}" if made else ""
+    return f"Learns from {counted(train, 'study', 'studies')}{also}, {others}."
 
 
 def verdict_text(verdict: Verdict) -> str:

@@ -286,8 +286,8 @@ class World:
     def datastore_json(self) -> Dict[str, Any]:
         """Returns the answer of `GET /datastore/`; synthetic studies are counted apart."""
         acquired, labelled = (len(set(names) - set(self.synthetic)) for names in (self.studies, self.labels))
-        counts = {"total": acquired, "completed": labelled, "synthetic": len(self.synthetic)}
-        return {**counts, "label_tags": {}, "train": []}
+        made = {"total": len(self.synthetic), "completed": len(set(self.synthetic) & set(self.labels))}
+        return {"total": acquired, "completed": labelled, "label_tags": {}, "train": [], "synthetic": made}
 
     def _model_json(self) -> Dict[str, Any]:
         serving = self.find(self.current).to_json()
