@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,15 @@ def test_a_workbook_without_openpyxl_is_noted(refuge: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     (refuge / "REFUGE-Validation400-GT/Fovea_locations.xlsx").write_bytes(b"PK")
     assert "Fovea_locations.xlsx was not read. Save it as .csv" in open_data(refuge).notes[0]
+
+
+def test_a_workbook_by_openpyxl(refuge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """openpyxl is no dependency, so a stand-in gives the lines that it would."""
+    (refuge / "REFUGE-Validation400-GT/Fovea_locations.xlsx").write_bytes(b"PK")
+    lines = [("ID", "ImgName", "Fovea_X", "Fovea_Y", "Glaucoma Label"), (1, "V0001.jpg", 3.5, 4.5, 1), (None,) * 5]
+    book = SimpleNamespace(active=SimpleNamespace(values=iter(lines)))
+    monkeypatch.setitem(sys.modules, "openpyxl", SimpleNamespace(load_workbook=lambda file, read_only: book))
+    assert by_id(open_data(refuge))["REFUGE-Validation400/V0001"] == 1
 
 
 def test_parts_with_images_masks_and_index(tmp_path: Path) -> None:
