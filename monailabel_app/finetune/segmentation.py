@@ -15,6 +15,7 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import FINAL, StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.gate import Check, Verdict, compare, decide
+from monailabel_app.finetune.outlines import split_copies
 from monailabel_app.finetune.runs import Run
 from monailabel_app.finetune.split import Splits, check_enough, patient_of, within_ratio
 from monailabel_app.finetune.watch import die_with
@@ -31,6 +32,7 @@ from trainers.tasks.segmentation import Case, FinetuneConfig, Report, evaluate, 
 logger = logging.getLogger(__name__)
 
 Cases = dict[str, list[Case]]
+COPY = "It is synthetic and has the outline of {study}, which is measured on."
 SURPLUS = "It is synthetic, and no more than {ratio:g} such studies are learned from for each acquired one."
 
 
@@ -196,12 +198,15 @@ class SegmentationTraining(TrainTask):
             chosen[parts[found.patients[case.id]]].append(case)
         train = chosen.pop("train")
         check_enough(len(found.cases), 2 if train and chosen["validation"] else 1)
-        synthetic, surplus = within_ratio(found.synthetic, len(train), ratio)
         if self.server.validation:
             chosen["trusted"] = find_cases(self.server.validation)
         reference = reference_cases(self.registry.shipped / self.model / serving.name)
-        skipped = [*found.skipped, *(f"{case.id}: {SURPLUS.format(ratio=ratio)}" for case in surplus)]
-        return Material(train, synthetic, {**chosen, **({"reference": reference} if reference else {})}, skipped)
+        measured = {**chosen, **({"reference": reference} if reference else {})}
+        own, copies = split_copies(found.synthetic, [case for cases in measured.values() for case in cases])
+        synthetic, surplus = within_ratio(own, len(train), ratio)
+        left_out = [f"{made.id}: {COPY.format(study=case.id)}" for made, case in copies]
+        left_out += [f"{made.id}: {SURPLUS.format(ratio=ratio)}" for made in surplus]
+        return Material(train, synthetic, measured, [*found.skipped, *left_out])
 
     def _unusable(self, case: Case, info: dict[str, Any], spec: ModelSpec) -> str:
         """Why a labelled study cannot be learned from; empty if it can."""

@@ -20,7 +20,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.finetune import segmentation as module
 from monailabel_app.finetune.runs import new_run, read_run
 from monailabel_app.finetune.segmentation import SegmentationTraining
-from monailabel_app.finetune.split import within_ratio
+from monailabel_app.finetune.split import Splits, within_ratio
 from monailabel_app.registry import Registry
 from monailabel_app.synthetic import Mark, mark_of
 from trainers.data.cases import hash_fraction
@@ -188,18 +188,29 @@ def test_a_picture_and_its_label(client: TestClient, config: ServerConfig, tmp_p
 # Fine-tuning: as a server does it, but for the training itself, which only listens.
 
 
+ELSEWHERE = np.eye(4)
+ELSEWHERE[:3, 3] = 500  # mm
+HALF = np.diag([2.0, 2.0, 2.0, 1.0])  # every second voxel
+
+
+def write_pair(studies: Path, name: str, image: Volume, header: dict[str, str] | None = None) -> None:
+    write_volume(studies / f"{name}.nrrd", image, header)
+    write_volume(studies / "labels/final" / f"{name}.nii.gz", truth(image))
+
+
 def clinic(
     folder: Path, models: Path, real: int, made: int, **more: Any
 ) -> tuple[SegmentationTraining, StudyDatastore]:
-    """Labelled acquired studies `real_N` and labelled synthetic ones `made_N`, all of the same look."""
+    """Labelled acquired studies `real_N` and labelled synthetic ones `made_N`, of the same look but elsewhere."""
     shutil.copytree(models / MODEL / "v0001", folder / "shipped" / MODEL / "v0001")
     config = ServerConfig(folder / "clinic", folder / "clinic" / ".medgan", models=folder / "shipped", **more)
     config.studies.mkdir()
     config.prepare()
-    for name, count, mark in (("real", real, {}), ("made", made, MARK.header())):
-        for number in range(count):
-            write_volume(config.studies / f"{name}_{number}.nrrd", crop(number), mark)
-            write_volume(config.studies / "labels/final" / f"{name}_{number}.nii.gz", truth(crop(number)))
+    for number in range(real):
+        write_pair(config.studies, f"real_{number}", crop(number))
+    for number in range(made):
+        image = crop(number)
+        write_pair(config.studies, f"made_{number}", Volume(image.array, ELSEWHERE @ image.affine), MARK.header())
     store = StudyDatastore(config.studies, config.data / "backups")
     return SegmentationTraining(MODEL, config, Registry(folder / "shipped", config.data / "models")), store
 
@@ -267,6 +278,24 @@ def test_its_share_is_limited_and_the_newest_come_first(
     assert not [name for name in heard.train if name.startswith("made")]
     with pytest.raises(MedGANError, match="synthetic_ratio"):
         train(task, store, synthetic_ratio=1.5)
+
+
+def test_one_that_fills_the_outline_of_a_patient_who_is_measured_on_is_left_out(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Listener(monkeypatch)
+    task, store = clinic(tmp_path, models, real=4, made=1)
+    parts = Splits(task.server.data / "splits", MODEL).update({f"real_{n}" for n in range(4)})
+    measured = {name for name, part in parts.items() if part == "validation"}
+    image = crop(int(min(measured)[-1]))
+    noise = np.random.default_rng(0).normal(300, 9, image.shape).astype(np.float32)
+    coarse = truth(image).array[::2, ::2, ::2]
+    write_volume(task.server.studies / "copy.nrrd", Volume(noise[::2, ::2, ::2], image.affine @ HALF), MARK.header())
+    write_volume(task.server.studies / "labels/final/copy.nii.gz", Volume(coarse, image.affine @ HALF))
+    progress = train(task, store)
+    assert "copy" not in heard.train and "made_0" in heard.train
+    told = [f"copy: It is synthetic and has the outline of {name}, which is measured on." for name in measured]
+    assert len(progress["skipped"]) == 1 and progress["skipped"][0] in told
 
 
 @pytest.mark.parametrize("real", [0, 2])
