@@ -78,7 +78,7 @@ def test_without_a_synthesis_model_the_section_says_so(user: User, server: Any) 
 def test_options_are_the_servers(ready: User, server: Any) -> None:
     form = ready.panel("SynthesisePanel").form
     assert list(form.fields) == ["number", "seed", "class", "mask"]
-    form.field("class").widget.currentIndex = 1
+    form.field("class").widget.currentIndex = 2
     generate(ready, number=2, seed=7)
     sent = server.world.infer_params[-1]
     assert (sent["number"], sent["seed"], sent["class"]) == (2, 7, "atrophy") and "mask" not in sent

@@ -11,6 +11,8 @@ from ..segments import LabelTable, segment_ids, segment_of
 from ..shapes import matching_segments
 
 NONE = "not in the shape"
+INDENT = 12
+"""Pixels by which the labels' rows stand in."""
 
 
 class ShapeField:
@@ -19,7 +21,7 @@ class ShapeField:
     place = "labelmap"
 
     def __init__(self, name: str, schema: Mapping[str, Any], saved: Any) -> None:
-        self.caption = str(schema.get("title", name))
+        self.caption = ""  # it is long, so it stands above and not beside
         self._table = LabelTable({})
         self._listed: Tuple[Tuple[str, str], ...] = ()
         self.boxes: Dict[str, Any] = {}
@@ -27,7 +29,8 @@ class ShapeField:
         self.widget.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Preferred)
         self._layout = qt.QVBoxLayout(self.widget)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(6)
+        self._layout.setSpacing(4)
+        self._layout.addWidget(qt.QLabel(str(schema.get("title", name))))
         self.selector = self._make_selector()
         self._layout.addWidget(self.selector)
         self._rows: Any = None
@@ -39,7 +42,7 @@ class ShapeField:
         selector.nodeTypes = ["vtkMRMLSegmentationNode"]
         selector.noneEnabled = True
         selector.addEnabled = selector.removeEnabled = False
-        selector.noneDisplay = "free: the model draws it"
+        selector.noneDisplay = "none: the model makes up the shape"
         selector.setMRMLScene(slicer.mrmlScene)
         return selector
 
@@ -86,16 +89,17 @@ class ShapeField:
             return
         self._rows = qt.QWidget()
         layout = qt.QFormLayout(self._rows)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(INDENT, 0, 0, 0)
         layout.setSpacing(4)
         layout.setFieldGrowthPolicy(qt.QFormLayout.ExpandingFieldsGrow)
         for name in self._table.values:
             self.boxes[name] = self._make_box(chosen.get(name, ""))
-            layout.addRow(qt.QLabel(name), self.boxes[name])
+            layout.addRow(qt.QLabel(name.replace("_", " ")), self.boxes[name])
         self._layout.addWidget(self._rows)
 
     def _make_box(self, chosen: str) -> Any:
         box = qt.QComboBox()
+        box.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         box.toolTip = "The segment that the model fills"
         box.addItem(NONE, "")
         for segment_id, name in self._listed:

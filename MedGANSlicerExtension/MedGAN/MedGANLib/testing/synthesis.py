@@ -27,15 +27,14 @@ def synthesis_options() -> Dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "number": {"type": "integer", "title": "Samples", "minimum": 1, "maximum": 16, "default": 4},
+            "number": {"type": "integer", "title": "Images", "minimum": 1, "maximum": 16, "default": 4},
             "seed": {"type": "integer", "title": "Seed", "minimum": 0, "maximum": most, "default": 0},
-            "class": {"type": "string", "title": "Class", "enum": list(CLASSES), "default": CLASSES[0]},
+            "class": {"type": "string", "title": "Class", "enum": list(CLASSES)},
             "mask": {
                 "type": "boolean",
-                "title": "Shape",
-                "description": "Segments that every sample fills.",
+                "title": "Mask from a segmentation",
+                "description": "A segmentation whose shapes the images fill; left open, shapes are made up too.",
                 "x-widget": "labelmap",
-                "default": False,
             },
         },
     }
@@ -72,7 +71,7 @@ def synthesis_json() -> Dict[str, Any]:
 
 def make_bundle(params: Mapping[str, Any], mask: Optional[Volume] = None) -> bytes:
     """Returns the .zip with the samples that `params` ask for, by docs/api.md."""
-    seed, count, name = int(params.get("seed", 0)), int(params.get("number", 4)), params.get("class")
+    seed, count, name = int(params.get("seed", 0)), int(params.get("number", 4)), params.get("class") or CLASSES[0]
     parts: List[Dict[str, Any]] = []
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
