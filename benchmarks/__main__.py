@@ -1,4 +1,4 @@
-"""`python -m benchmarks segmentation | finetune | server | all`; needs real patients in MEDGAN_DATA."""
+"""`python -m benchmarks segmentation | finetune | server | presets | labels`; needs real patients in MEDGAN_DATA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from trainers.console import ConsoleMonitor
 from trainers.files import atomic_write_json
 
 app = typer.Typer(help="Measure the figures of the README.", no_args_is_help=False, add_completion=False)
@@ -20,9 +21,9 @@ OUT = Path("build") / "benchmarks"
 
 @app.callback(invoke_without_command=True)
 def everything(context: typer.Context) -> None:
-    """All benchmarks, one after the other, if none is named."""
+    """All benchmarks but the one of hours, `labels`, one after the other, if none is named."""
     if context.invoked_subcommand is None:
-        for run in (segmentation, finetune, server):
+        for run in (segmentation, finetune, server, presets):
             run()
 
 
@@ -50,11 +51,43 @@ def server(out: Out = OUT) -> None:
     _tell("The server under load", measure(out), out / "server.json")
 
 
+@app.command()
+def presets(out: Out = OUT) -> None:
+    """Each kind of GAN on real chest X-rays, by falling KID; about twenty minutes."""
+    from benchmarks.presets import measure
+
+    with ConsoleMonitor() as monitor:
+        rows = measure(real("pneumoniamnist", "pneumoniamnist/*.npz"), monitor)
+    _tell("KID of each preset on chest X-rays", rows, out / "presets.json")
+
+
+@app.command()
+def labels(
+    out: Out = OUT,
+    sizes: Annotated[str, typer.Option(help="Numbers of labelled patients.")] = "4,8,16,32",
+    seeds: Annotated[int, typer.Option(help="How often, with other patients each time.")] = 3,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Segmentation with few labels: alone, augmented, with GAN pairs, with adversarial learning. Takes hours."""
+    from benchmarks.synthetic_labels import Bench, Effort, plot, summary
+
+    with ConsoleMonitor() as monitor:
+        bench = Bench(hippocampus(), out / "synthetic_labels", Effort(threads=threads), monitor)
+        rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds)))
+    plot(rows, out / "synthetic_labels.png")
+    _tell("Few labels: Dice on 30 patients not trained on", rows, out / "synthetic_labels.json")
+
+
 def hippocampus() -> Path:
-    """The folder of real patients; ends with an explanation if there is none."""
-    folder = Path(os.environ.get("MEDGAN_DATA", "../shared/data")) / "hippocampus"
+    """The folder of real patients with hippocampi."""
+    return real("hippocampus", "hippocampus/images and labels")
+
+
+def real(name: str, files: str) -> Path:
+    """A folder of real images; ends with an explanation if there is none."""
+    folder = Path(os.environ.get("MEDGAN_DATA", "../shared/data")) / name
     if not folder.is_dir():
-        console.print(f"There is no {folder}. Set MEDGAN_DATA to a folder with hippocampus/images and labels.")
+        console.print(f"There is no {folder}. Set MEDGAN_DATA to a folder with {files}.")
         raise typer.Exit(2)
     return folder
 

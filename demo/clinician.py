@@ -90,6 +90,19 @@ class Clinician:
         self.workflow.wait(self.workflow.start_training(self.model, settings))
         return self.workflow.wait_for_training()
 
+    def synthesise(self, model: str, number: int, seed: int = 0) -> Any:
+        """Lets a synthesis model make samples with their labels; returns the gallery of them."""
+        return self.workflow.wait(self.workflow.generate(model, {"number": number, "seed": seed}))
+
+    def add_first(self, number: int) -> int:
+        """Accepts the gallery's first samples, adds them to the training studies; returns how many were added."""
+        gallery = self.workflow.state.gallery
+        assert gallery is not None
+        for sample in gallery.samples[:number]:
+            self.workflow.judge(True, sample.number)
+        additions = self.workflow.wait(self.workflow.add_accepted())
+        return sum(addition.kind == "added" for addition in additions.values())
+
     def surfaces(self, outcome: RunOutcome) -> list[tuple[Any, Sequence[float]]]:
         """Closed surfaces of a run's segments (vtkPolyData, RAS mm) with their colours."""
         segmentation = self.scene.node(outcome.segmentation_id)

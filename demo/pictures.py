@@ -24,6 +24,7 @@ from trainers.data.volumes import Volume
 Array = npt.NDArray[Any]
 Color = Sequence[float]
 PLANES = ("sagittal", "coronal", "axial")
+SAGITTAL_REACH_MM = 18.0
 INK, PAPER = "#1d2733", "#0f151c"
 
 
@@ -95,6 +96,26 @@ def surfaces(parts: Sequence[tuple[Any, Color]], head: Volume, path: Path, size:
     camera.Zoom(1.35)
     window.Render()
     _save(window, path)
+
+
+def beside(rows: Mapping[str, Sequence[tuple[Volume, Volume]]], colors: Mapping[int, Color], path: Path) -> None:
+    """Images with their label's outlines, one row a title: the sagittal plane through the organ's middle."""
+    columns = max(len(pairs) for pairs in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(1.6 * columns, 1.95 * len(rows)), squeeze=False, facecolor=PAPER
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for row, (title, pairs) in zip(axes, rows.items(), strict=True):
+        row[0].set_title(title, color="white", loc="left", fontsize=11)
+        for axis, (image, label) in zip(row, pairs, strict=False):
+            axis.axis("on")
+            view = _ras_view(image, [label.array])
+            middle = _middle_of_largest(view.maps[0] > 0)
+            _draw_plane(axis, view, view.maps[0], 0, middle, colors, SAGITTAL_REACH_MM)
+    figure.tight_layout(pad=0.5)
+    figure.savefig(path, dpi=110, facecolor=PAPER)
+    plt.close(figure)
 
 
 def as_data_url(path: Path) -> str:

@@ -20,6 +20,8 @@ from trainers.data.volumes import read_label, read_volume
 from trainers.metrics import label_metrics
 
 Tell = Callable[[str], None]
+SYNTHESIS = "hippocampus_synthesis"
+SAMPLES, ACCEPTED = 8, 2
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Story:
         self.found.after = self.measure("Measure what serves now on the same cases", "after")
         self.compare()
         self.roll_back()
+        self.synthesise()
         return self.found
 
     def whole_head(self) -> None:
@@ -149,6 +152,21 @@ class Story:
             self.found.versions = [
                 {"version": v.version, "state": v.state, "origin": v.origin, "reason": v.reason} for v in back.versions
             ]
+
+    def synthesise(self) -> None:
+        """Makes studies that show no patient, shows them beside real ones, adds some to the training studies."""
+        with self._step(
+            f"Synthesise {SAMPLES} studies with labels, and add {ACCEPTED} to the training studies"
+        ) as step:
+            gallery = self.clinician.synthesise(SYNTHESIS, SAMPLES)
+            made = [(read_volume(s.image), read_label(s.label)) for s in gallery.samples]
+            real = [(read_volume(c.image), read_label(c.label)) for c in self.studies.corrected[:SAMPLES]]
+            added = self.clinician.add_first(ACCEPTED)
+            rows = {"Real": real, "Synthetic": made}
+            self._picture("synthetic", lambda p: pictures.beside(rows, self.colors, p))
+            step.result = (
+                f"{len(made)} made by {gallery.model.title} {gallery.version}, {added} added, marked as synthetic"
+            )
 
     def _dice(self, case: Case, name: str) -> dict[str, float]:
         volume = self.clinician.open(case.image)

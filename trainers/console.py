@@ -39,8 +39,10 @@ class ConsoleMonitor(Monitor):
         self._bar.stop()
 
     def report(self, **state: Any) -> None:
-        """Takes `step, steps, loss, eta_seconds` and `metrics`, as `trainers.fit.fit` tells them."""
+        """Takes `step, steps, loss, eta_seconds` and `metrics`, as `trainers.fit.fit` tells them, and `stage`."""
         self._state.update(state)
+        if "stage" in state:
+            self._stage(str(state["stage"]))
         done, total = state.get("step"), self._state.get("steps")
         self._bar.update(self._task, completed=done, total=total, description=self._text())
         if "metrics" in state or ("step" in state and time.monotonic() - self._said > 30):
@@ -49,7 +51,15 @@ class ConsoleMonitor(Monitor):
                 eta = self._state.get("eta_seconds", math.nan)
                 self._console.print(f"step {done}/{total} {self._text()} eta {eta:.0f} s", highlight=False)
 
+    def _stage(self, name: str) -> None:
+        """What was told of the stage before does not hold for this one."""
+        self._state = {"stage": name}
+        self._said = 0.0
+        if not self._console.is_terminal:
+            self._console.print(name, highlight=False)
+
     def _text(self) -> str:
-        parts = [f"loss {self._state['loss']:.3f}"] if "loss" in self._state else []
+        parts = [self._state["stage"]] if "stage" in self._state and self._console.is_terminal else []
+        parts += [f"loss {self._state['loss']:.3f}"] if "loss" in self._state else []
         parts += [f"{name} {value:.4f}" for name, value in self._state.get("metrics", {}).items()]
         return " ".join(parts)

@@ -1,0 +1,261 @@
+"""Does MedGAN help where labels are few? Segmentation with 4 to 64 labelled patients, learned in four ways.
+
+- `alone`: the labelled patients, nothing else.
+- `classical`: with classical augmentation.
+- `pairs`: with classical augmentation and image and label pairs of a GAN. The GAN sees what a clinic would have: the
+  labelled patients, and the other images with labels by the `classical` network.
+- `adversarial`: with classical augmentation, and adversarial learning on the other images without labels.
+
+Test patients are those that the shipped models were not trained on; labelled patients are drawn by seed, and the larger
+sets of a seed contain its smaller ones. Each run is kept in a file of its own, so that a stopped benchmark goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainers.augment import Augmentation
+from trainers.data.cases import Case, find_cases, split_cases
+from trainers.data.volumes import read_volume, write_volume
+from trainers.files import atomic_write_json, read_json
+from trainers.fit import FitConfig, fit
+from trainers.monitor import Monitor
+from trainers.networks import build
+from trainers.recipes import RECIPES, SYNTHESIS_RECIPES
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
+from trainers.tasks.segmentation.evaluate import evaluate_segmenter
+from trainers.tasks.segmentation.infer import Segmenter
+from trainers.tasks.segmentation.semi import SemiSupervisedTask
+from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
+from trainers.tasks.synthesis.images import prepare
+from trainers.tasks.synthesis.infer import Synthesizer
+from trainers.tasks.synthesis.shapes import label_sizes, map_statistics, soft_maps
+from trainers.tasks.synthesis.task import SynthesisConfig, SynthesisTask
+
+ARMS = ("alone", "classical", "pairs", "adversarial")
+SIZES, REFERENCE = (4, 8, 16, 32), 64
+PAIRS = 100
+NETWORK = {
+    "name": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [16, 32, 64, 128],
+    "strides": [2, 2, 2], "num_res_units": 1,
+}  # fmt: skip
+NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long each network learns: steps of the segmentation, of the GAN's images and of its label maps."""
+
+    segmentation: int = 800
+    images: int = 800
+    maps: int = 500
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: how, with how many labelled patients, and which."""
+
+    arm: str
+    labelled: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Also its file's."""
+        return f"{self.arm}-{self.labelled:02d}-{self.seed}"
+
+
+class Bench:
+    """The runs of a benchmark on one data set."""
+
+    def __init__(self, data: Path, out: Path, effort: Effort = Effort(), monitor: Monitor = Monitor()) -> None:
+        recipe = RECIPES["hippocampus_segmentation"]
+        split = split_cases(find_cases(data), recipe.validation, recipe.test)
+        self.train, self.test = split.train, split.test
+        self.spec = recipe.spec.replace(network=NETWORK)
+        self.out, self.effort, self.monitor = out, effort, monitor
+
+    def measure(self, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) -> list[dict[str, Any]]:
+        """All runs, those that are done already from their files: rows of arm, labelled, seed, dice and minutes."""
+        wanted = [Run(arm, n, s) for s in seeds for n in sizes for arm in ARMS]
+        wanted += [Run(arm, REFERENCE, s) for s in seeds for arm in ("alone", "classical")]
+        return [self.result(run) for run in wanted]
+
+    def result(self, run: Run) -> dict[str, Any]:
+        """One run's row: Dice of each test patient, averaged over labels."""
+        file = self.out / f"{run.name}.json"
+        if file.is_file():
+            found: dict[str, Any] = read_json(file)
+            if found["effort"] == vars(self.effort):
+                return found
+        self.monitor.report(stage=run.name)
+        started = time.monotonic()
+        network = self.learn(run)
+        report = evaluate_segmenter(Segmenter.from_network(self.spec, network), self.test, test_time_augmentation=False)
+        dice = [float(np.mean(list(case["dice"].values()))) for case in report.per_case]
+        row = {
+            "arm": run.arm, "labelled": run.labelled, "seed": run.seed, "dice": float(np.mean(dice)),
+            "per_patient": dice, "minutes": round((time.monotonic() - started) / 60, 2), "effort": vars(self.effort),
+        }  # fmt: skip
+        save_weights(network, self._weights(run))
+        atomic_write_json(file, row)
+        return row
+
+    def learn(self, run: Run) -> nn.Module:
+        """Trains one network."""
+        labelled, others = self.patients(run)
+        augmentation = NOTHING if run.arm == "alone" else Augmentation()
+        config = SegmentationConfig((32, 48, 32), seed=run.seed, augmentation=augmentation)
+        pairs = self.pairs(run) if run.arm == "pairs" else []
+        torch.manual_seed(run.seed)
+        network = build(NETWORK)
+        task: SegmentationTask
+        if run.arm == "adversarial":
+            unlabelled = [case.image for case in others]
+            task = SemiSupervisedTask(
+                self.spec, network, labelled, unlabelled, self.effort.segmentation, replace(config, adversarial=0.01)
+            )
+        else:
+            task = SegmentationTask(self.spec, network, labelled, replay=pairs, config=config)
+        loop = FitConfig(self.effort.segmentation, 4, 2e-3, ema=0.99, threads=self.effort.threads)
+        return fit(task, loop, None, self.monitor)[0]["generator"]
+
+    def patients(self, run: Run) -> tuple[list[Case], list[Case]]:
+        """The labelled patients of a run, and the others."""
+        order = np.random.default_rng(run.seed).permutation(len(self.train))
+        cases = [self.train[i] for i in order]
+        return cases[: run.labelled], cases[run.labelled :]
+
+    def pairs(self, run: Run) -> list[Case]:
+        """Image and label pairs by a GAN that knows the labels of the run's patients alone."""
+        folder = self.out / "pairs" / run.name
+        if not (folder / "labels").is_dir() or len(list((folder / "labels").iterdir())) < PAIRS:
+            synthesizer = self._gan(run)
+            for sample in synthesizer(PAIRS, seed=1000 * run.seed, monitor=self.monitor):
+                assert sample.label is not None
+                write_volume(folder / "images" / f"{sample.seed:05d}.nii.gz", sample.image)
+                write_volume(folder / "labels" / f"{sample.seed:05d}.nii.gz", sample.label)
+        return find_cases(folder)
+
+    def _gan(self, run: Run) -> Synthesizer:
+        recipe, effort = SYNTHESIS_RECIPES["hippocampus_synthesis"], self.effort
+        assert recipe.masks is not None
+        labelled, others = self.patients(run)
+        known = _prepared(labelled, recipe.spec, recipe.preprocess)
+        everyone = _prepared([*labelled, *self._guessed(run, others)], recipe.spec, recipe.preprocess)
+        assert known.labels is not None
+        classes = len(recipe.spec.labels) + 1
+        shape = recipe.shape(1, ())
+        maps = replace(
+            shape, size=tuple((n + 1) // 2 for n in shape.size), channels=classes, generator=recipe.masks.generator,
+            discriminator=recipe.masks.discriminator, latent=recipe.masks.latent, maps=0, stem=1, output="softmax",
+            noise=False, heads=("global",),
+        )  # fmt: skip
+        soft = soft_maps(known.labels, classes, run.seed)
+        torch.manual_seed(run.seed)
+        settings = SynthesisConfig("default", effort.maps, soft=True, seed=run.seed)
+        masks = SynthesisTask(soft, maps, settings)
+        loop = replace(recipe.masks.fit, steps=effort.maps, threads=effort.threads, betas=(0.0, 0.99))
+        made_masks = fit(masks, loop, None, self.monitor)[0]["generator"]
+        torch.manual_seed(run.seed)
+        images = SynthesisTask(everyone, shape, replace(recipe.config, steps=effort.images, seed=run.seed))
+        loop = replace(recipe.fit, steps=effort.images, threads=effort.threads, ema=0.99, validate_every=0)
+        generator = fit(images, loop, None, self.monitor)[0]["generator"]
+        sizes = map_statistics(recipe.spec.labels, label_sizes(known.labels, classes))
+        spec = recipe.spec.replace(
+            network=images.described[0], parts={"masks": masks.described[0]}, preprocess=vars(recipe.preprocess),
+            training={"label_voxels": sizes},
+        )  # fmt: skip
+        return Synthesizer.from_networks(spec, generator, made_masks)
+
+    def _guessed(self, run: Run, others: Sequence[Case]) -> list[Case]:
+        """The other patients with labels by the `classical` network of the same labelled patients."""
+        teacher = Run("classical", run.labelled, run.seed)
+        self.result(teacher)
+        network = build(NETWORK)
+        load_weights(network, self._weights(teacher))
+        segmenter, folder = Segmenter.from_network(self.spec, network.eval()), self.out / "guessed" / run.name
+        guessed = []
+        for case in others:
+            file = folder / case.label.name
+            write_volume(file, segmenter(read_volume(case.image), test_time_augmentation=False).label)
+            guessed.append(replace(case, label=file))
+        return guessed
+
+    def _weights(self, run: Run) -> Path:
+        return self.out / run.name / WEIGHTS_FILE
+
+
+def _prepared(cases: Sequence[Case], spec: ModelSpec, settings: Any) -> Any:
+    from functools import partial
+
+    from trainers.data.readers.base import read_pair
+    from trainers.data.sets import Entry
+
+    entries = [Entry(case.id, case.id, partial(read_pair, case.image, case.label)) for case in cases]
+    return prepare(entries, settings, list(spec.labels.values()))
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean Dice of each arm and size over seeds and patients, with a 95 % bootstrap interval over both."""
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["labelled"], row["arm"]), []).append(row)
+    out = []
+    for (labelled, arm), members in sorted(groups.items(), key=lambda item: (item[0][0], ARMS.index(item[0][1]))):
+        low, high = interval(np.array([m["per_patient"] for m in members]))
+        mean = float(np.mean([m["dice"] for m in members]))
+        out.append({"labelled": labelled, "arm": arm, "seeds": len(members), "dice": mean, "low": low, "high": high})
+    return out
+
+
+def interval(dice: np.ndarray[Any, Any], draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean of (seeds, patients), by drawing seeds and patients with replacement."""
+    random = np.random.default_rng(0)
+    seeds, patients = dice.shape
+    means = [
+        dice[random.integers(seeds, size=seeds)][:, random.integers(patients, size=patients)].mean()
+        for _ in range(draws)
+    ]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Dice against the number of labelled patients, a line an arm, with intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = {
+        "alone": "labels alone", "classical": "+ classical augmentation", "pairs": "+ GAN pairs",
+        "adversarial": "+ adversarial learning without labels",
+    }  # fmt: skip
+    figure, axis = pyplot.subplots(figsize=(7.2, 4.4))
+    for arm, colour, shift in zip(
+        ARMS, ("#7a7a7a", "#2a9df4", "#ffb000", "#d1495b"), (0.97, 0.99, 1.01, 1.03), strict=True
+    ):
+        mine = [r for r in rows if r["arm"] == arm]
+        x, y = np.array([r["labelled"] * shift for r in mine]), np.array([r["dice"] for r in mine])
+        error = np.array([[r["dice"] - r["low"] for r in mine], [r["high"] - r["dice"] for r in mine]])
+        axis.errorbar(x, y, error, label=names[arm], color=colour, marker="o", capsize=3, linewidth=1.8)
+    axis.set_xscale("log", base=2)
+    ticks = sorted({r["labelled"] for r in rows})
+    axis.set_xticks(ticks, [str(n) for n in ticks])
+    axis.set(xlabel="labelled patients", ylabel="mean Dice on 30 patients not trained on")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
