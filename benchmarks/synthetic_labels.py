@@ -37,8 +37,9 @@ from trainers.tasks.segmentation.semi import SemiSupervisedTask
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 from trainers.tasks.synthesis.images import prepare
 from trainers.tasks.synthesis.infer import Synthesizer
-from trainers.tasks.synthesis.shapes import label_sizes, map_statistics, soft_maps
-from trainers.tasks.synthesis.task import SynthesisConfig, SynthesisTask
+from trainers.tasks.synthesis.shapes import label_sizes, map_statistics
+from trainers.tasks.synthesis.task import SynthesisTask
+from trainers.tasks.synthesis.train import map_task
 
 ARMS = ("alone", "classical", "pairs", "adversarial")
 SIZES, REFERENCE = (4, 8, 16, 32), 64
@@ -153,24 +154,16 @@ class Bench:
         known = _prepared(labelled, recipe.spec, recipe.preprocess)
         everyone = _prepared([*labelled, *self._guessed(run, others)], recipe.spec, recipe.preprocess)
         assert known.labels is not None
-        classes = len(recipe.spec.labels) + 1
-        shape = recipe.shape(1, ())
-        maps = replace(
-            shape, size=tuple((n + 1) // 2 for n in shape.size), channels=classes, generator=recipe.masks.generator,
-            discriminator=recipe.masks.discriminator, latent=recipe.masks.latent, maps=0, stem=1, output="softmax",
-            noise=False, heads=("global",),
-        )  # fmt: skip
-        soft = soft_maps(known.labels, classes, run.seed)
-        torch.manual_seed(run.seed)
-        settings = SynthesisConfig("default", effort.maps, soft=True, seed=run.seed)
-        masks = SynthesisTask(soft, maps, settings)
-        loop = replace(recipe.masks.fit, steps=effort.maps, threads=effort.threads, betas=(0.0, 0.99))
+        recipe = replace(recipe, config=replace(recipe.config, steps=effort.images, seed=run.seed))
+        maps = replace(recipe.masks, fit=replace(recipe.masks.fit, steps=effort.maps))
+        masks = map_task(recipe, maps, known.labels)
+        loop = replace(maps.fit, threads=effort.threads, betas=(0.0, 0.99))
         made_masks = fit(masks, loop, None, self.monitor)[0]["generator"]
         torch.manual_seed(run.seed)
-        images = SynthesisTask(everyone, shape, replace(recipe.config, steps=effort.images, seed=run.seed))
+        images = SynthesisTask(everyone, recipe.shape(1, ()), recipe.config)
         loop = replace(recipe.fit, steps=effort.images, threads=effort.threads, ema=0.99, validate_every=0)
         generator = fit(images, loop, None, self.monitor)[0]["generator"]
-        sizes = map_statistics(recipe.spec.labels, label_sizes(known.labels, classes))
+        sizes = map_statistics(recipe.spec.labels, label_sizes(known.labels, len(recipe.spec.labels) + 1))
         spec = recipe.spec.replace(
             network=images.described[0], parts={"masks": masks.described[0]}, preprocess=vars(recipe.preprocess),
             training={"label_voxels": sizes},

@@ -53,7 +53,8 @@ def train_synthesis(
     """Train a GAN, then measure it and audit its privacy on patients kept away. Several GPUs: start with torchrun."""
     with explained(), console_monitor() as monitor:
         opened = open_data(data, kind)
-        recipe = _recipe(model, preset, lambda: recipe_for(opened, preset, _window(window), spacing, masks))
+        size = _window(window)
+        recipe = _recipe(model, preset, size, lambda: recipe_for(opened, preset, size, spacing, masks))
         changes: dict[str, Any] = {
             "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "threads": threads,
         }  # fmt: skip
@@ -120,7 +121,7 @@ def generate_images(
     console.print(f"{n} synthetic images in {escape(str(out))}")
 
 
-def _recipe(model: str, preset: str, make: Any) -> SynthesisRecipe:
+def _recipe(model: str, preset: str, window: tuple[int, ...], make: Any) -> SynthesisRecipe:
     if preset not in PRESETS:
         raise CasesError(f"There is no preset {preset!r}. Known: {', '.join(PRESETS)}.")
     if not model:
@@ -128,7 +129,11 @@ def _recipe(model: str, preset: str, make: Any) -> SynthesisRecipe:
         return made
     if model not in SYNTHESIS_RECIPES:
         raise CasesError(f"There is no recipe {model!r}. Known: {', '.join(SYNTHESIS_RECIPES)}.")
-    return SYNTHESIS_RECIPES[model]
+    recipe = SYNTHESIS_RECIPES[model]
+    if len(window or recipe.preprocess.window) != recipe.spec.dimensions:
+        wanted = recipe.spec.dimensions
+        raise CasesError(f"{model} makes {wanted}D images; give {wanted} numbers with --window.")
+    return replace(recipe, preprocess=replace(recipe.preprocess, window=window or recipe.preprocess.window))
 
 
 def _usual(recipe: SynthesisRecipe, preset: str) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class ResidualDiscriminator(Discriminator):
         heads: Sequence[str] = ("global",),
     ) -> None:
         super().__init__(channels[-1], size, categories, condition)
+        if not heads or not set(heads) <= set(HEADS):
+            raise ValueError(f"heads are {', '.join(HEADS)}, at least one of them; not {list(heads)}.")
         joined = in_channels + (self.planes is not None)
         first = tuple(math.ceil(n / stem) for n in size)
         self.sizes = pyramid(first, len(channels))[::-1]

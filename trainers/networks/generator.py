@@ -123,10 +123,13 @@ class ResidualGenerator(Generator):
             maps: (b, maps, *size).
 
         Returns:
-            (b, out_channels, *size). Raises ValueError if a condition that the generator needs is missing.
+            (b, out_channels, *size). Raises ValueError if a condition that the generator needs is missing, or a map is
+            given that it does not take.
         """
         if self.maps and maps is None:
             raise ValueError("This generator fills a map; none was given.")
+        if maps is not None and not self.maps:
+            raise ValueError("This generator takes no maps.")
         scale = self.scale(self._start(latents[0], targets))
         x = self.basis * scale.reshape(*scale.shape, *[1] * len(self.sizes[0]))
         for index, blocks in enumerate(self.levels):

@@ -38,7 +38,7 @@ RECIPE = with_preset(
         generator=(96, 48, 16),
         discriminator=(32, 64, 96),
         config=SynthesisConfig(ada_kimg=100.0),
-        fit=FitConfig(6000, 32, weight_decay=0.0, precision="fp32", ema=0.998, validate_every=500, threads=1),
+        fit=FitConfig(4000, 32, weight_decay=0.0, precision="fp32", ema=0.998, validate_every=500, threads=1),
         own_parts=True,
         test=0.1,
     ),

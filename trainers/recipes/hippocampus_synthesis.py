@@ -42,7 +42,7 @@ RECIPE = with_preset(
         generator=(64, 32, 8),
         discriminator=(16, 32, 64),
         config=SynthesisConfig(ada_kimg=20.0),
-        fit=FitConfig(5000, 4, weight_decay=0.0, precision="fp32", ema=0.998, validate_every=500, threads=1),
+        fit=FitConfig(2500, 4, weight_decay=0.0, precision="fp32", ema=0.998, validate_every=500, threads=1),
         heads=("global", "patch"),
         masks=MaskConfig(),
         validation=10,

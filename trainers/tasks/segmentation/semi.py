@@ -29,7 +29,7 @@ class SemiConfig:
 
     Attributes:
         adversarial: weight of fooling the discriminator with their label maps.
-        self_training: weight of cross-entropy with the network's own labels where the discriminator takes them for real.
+        self_training: weight of cross-entropy with the network's own labels where the discriminator is convinced.
         start: share of the run before they are used at all, until the network knows something.
     """
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from trainers.card import write_card
 from trainers.data.sets import Entry
+from trainers.data.volumes import VolumeError
 from trainers.files import atomic_write_json
 from trainers.metrics.encoder import extract_features
 from trainers.metrics.generation import FidelityReport, fidelity
@@ -89,7 +90,16 @@ def evaluate(
     )
     if unknown is None:
         raise ValueError("There are no real images to compare with.")
+    for images in (unknown, known):
+        _check_channels(spec, images)
     return measure(synthesizer, encoder, unknown, known, number, seed, monitor)
+
+
+def _check_channels(spec: ModelSpec, images: Images | None) -> None:
+    made = spec.network.get("out_channels", 1)
+    if images is not None and images.array.shape[1] != made:
+        found = images.array.shape[1]
+        raise VolumeError("cannot_process", f"The images have {found} channels; {spec.name} makes images of {made}.")
 
 
 def load_encoder(model_dir: Path | str) -> nn.Module:
@@ -146,7 +156,11 @@ def make_images(
 
 
 def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Entries that a model did not learn from, and those that it did, by their patients; watched ones in neither."""
+    """Entries that a model did not learn from, and those that it did, by their patients; watched ones in neither.
+
+    A model of many patients names none of those that it learned from. Of a part of its own set, which is known by the
+    test patients, only these are then sure not to be among them.
+    """
     stored = spec.training.get("patients", {})
     apart = {part: set(stored.get(part) or ()) for part in ("train", "validation", "test")}
     rest = [e for e in entries if e.patient not in apart["validation"] | apart["test"]]
@@ -154,6 +168,8 @@ def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry],
         known = rest if fingerprint(rest) == stored.get("train_fingerprint") else []
     else:
         known = [e for e in rest if e.patient in apart["train"]]
+    if stored.get("train_fingerprint") and not known and apart["test"] & {e.patient for e in entries}:
+        return [e for e in entries if e.patient in apart["test"]], []
     learned = {e.id for e in known}
     return [e for e in entries if e.id not in learned and e.patient not in apart["validation"]], known
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from trainers import __version__
 from trainers.data.volumes import write_volume
@@ -36,7 +37,7 @@ def generate(
 ) -> dict[str, Any]:
     """Writes `out/images`, `out/labels` if the model makes label maps, and `out/manifest.json`.
 
-    Volumes are `.nii.gz`, whose header says that they are synthetic, pictures are `.png`. The same seed gives the
+    Volumes are `.nii.gz`, pictures are `.png`; the header of each says that it is synthetic. The same seed gives the
     same voxels; image k of a run with seed s is the image that seed s + k gives alone.
 
     Args:
@@ -87,24 +88,30 @@ def _write(synthesizer: Synthesizer, out: Path, seed: int, target: str | None, m
     """One image with its label map; returns its row of the manifest."""
     name = f"synthetic_{seed:06d}"
     row: dict[str, Any] = {"id": name, "seed": seed, "synthetic": True}
+    mark = f"SYNTHETIC {synthesizer.spec.name} seed {seed}"
     if synthesizer.spec.dimensions == 2:
         made = synthesizer.make(seed, target, modality=modality)
         row["image"] = f"images/{name}.png"
-        _write_picture(out / row["image"], to_intensity(made.image, synthesizer.settings))
+        _write_picture(out / row["image"], to_intensity(made.image, synthesizer.settings), mark)
+        if made.label is not None:
+            row["label"] = f"labels/{name}.png"
+            _write_picture(out / row["label"], synthesizer.values[made.label][None], mark)
         classes = synthesizer.spec.classes
         return row | ({"class": classes[made.targets[0]]} if classes and made.targets else {})
     (sample,) = synthesizer(1, seed, target, modality=modality)
     row["image"] = f"images/{name}.nii.gz"
-    write_volume(out / row["image"], sample.image, {"ITK_FileNotes": f"SYNTHETIC {synthesizer.spec.name} seed {seed}"})
+    write_volume(out / row["image"], sample.image, {"ITK_FileNotes": mark})
     if sample.label is not None:
         row["label"] = f"labels/{name}.nii.gz"
-        write_volume(out / row["label"], sample.label)
+        write_volume(out / row["label"], sample.label, {"ITK_FileNotes": mark})
     told = {"class": sample.target, "modality": sample.modality}
     return row | {key: value for key, value in told.items() if value is not None}
 
 
-def _write_picture(path: Path, image: np.ndarray[Any, Any]) -> None:
-    """(channel, x, y) to a grey or RGB picture."""
+def _write_picture(path: Path, image: np.ndarray[Any, Any], mark: str) -> None:
+    """(channel, x, y) to a grey or RGB picture that says what it is."""
+    note = PngInfo()
+    note.add_text("Description", mark)
     rows = image.transpose(2, 1, 0).astype(np.uint8)
     with atomic_path(path) as temporary:
-        Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows).save(temporary, format="PNG")
+        Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows).save(temporary, format="PNG", pnginfo=note)

@@ -77,7 +77,7 @@ def prepare(
         monitor: may cancel between images.
 
     Raises:
-        VolumeError: an image cannot be read, or has other dimensions or no label where one is needed.
+        VolumeError: an image cannot be read, or has other dimensions or channels, or no label where one is needed.
     """
     images, labels = [], []
     for entry in entries:
@@ -85,6 +85,11 @@ def prepare(
         image, label = prepare_sample(entry.read(), settings, values, entry.id)
         images.append(image)
         labels.append(label)
+    channels = {len(image) for image in images}
+    if len(channels) > 1 or (modalities and channels != {modalities}):
+        found = " and ".join(map(str, sorted(channels)))
+        wanted = f"{modalities} are needed" if modalities else "all must have as many"
+        raise VolumeError("cannot_process", f"There are images of {found} channels; {wanted}.")
     classes = [entry.target for entry in entries]
     prepared = Images(
         [entry.id for entry in entries],

@@ -78,8 +78,13 @@ class Synthesizer:
 
     @property
     def accepts_mask(self) -> bool:
-        """Whether a label map can be given to fill."""
-        return bool(self.spec.labels)
+        """Whether a label map can be given to fill; a picture has no voxel size to bring one to."""
+        return self._fills_maps and bool(self.settings.spacing)
+
+    @property
+    def _fills_maps(self) -> bool:
+        """Whether images are made to a label map; a spec also names labels of images that it learned without."""
+        return bool(getattr(self._generator, "maps", 0))
 
     def __call__(
         self,
@@ -133,15 +138,13 @@ class Synthesizer:
 
     def _targets(self, target: str | None, modality: str | None, rng: torch.Generator) -> list[int]:
         """What the generator is told, in the order of its categories."""
-        categories = cast(Generator, self._generator).categories
-        named = [(self.spec.classes, target, "class"), (self.spec.modalities, modality, "modality")]
+        told = bool(cast(Generator, self._generator).categories)
+        known = (self.spec.classes, self.spec.modalities) if told else ([], [])
+        named = [(known[0], target, "class"), (known[1], modality, "modality")]
         for names, wanted, kind in named:
             if wanted is not None and wanted not in names:
                 raise ValueError(f"There is no {kind} {wanted!r}. Known: {', '.join(names) or 'none'}.")
-        if not categories:
-            return []
-        drawn = [(names, wanted, kind) for names, wanted, kind in named if names]
-        return [self._category(names, wanted, kind, rng) for names, wanted, kind in drawn]
+        return [self._category(names, wanted, kind, rng) for names, wanted, kind in named if names]
 
     def _category(self, names: Sequence[str], wanted: str | None, kind: str, rng: torch.Generator) -> int:
         shares = self.spec.training.get(f"{kind}_share", {}) if wanted is None else {}
@@ -150,7 +153,7 @@ class Synthesizer:
         return drawn if wanted is None else names.index(wanted)
 
     def _maps(self, label: Labels | None) -> torch.Tensor | None:
-        if label is None or not self.accepts_mask:
+        if label is None or not self._fills_maps:
             return None
         indices = torch.from_numpy(label.astype(np.int64))[None, None].to(self.device)
         return one_hot(indices, len(self.values))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
 from trainers.fit import FitConfig
@@ -22,13 +24,14 @@ CLIP = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """How label maps are learned: widths of the networks at half the resolution, and the loop's settings."""
+    """How label maps are learned: widths of the networks at half the resolution, the penalty's weight, the loop."""
 
-    generator: tuple[int, ...] = (64, 32, 16)
-    discriminator: tuple[int, ...] = (24, 48, 64)
+    generator: tuple[int, ...] = (48, 24, 8)
+    discriminator: tuple[int, ...] = (8, 24, 48)
     latent: int = 32
+    penalty: float = 1.0
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(2500, 8, 3e-4, weight_decay=0.0, precision="fp32", ema=0.995)
+        default_factory=lambda: FitConfig(1500, 8, 5e-4, weight_decay=0.0, precision="fp32", ema=0.995)
     )
 
 
@@ -86,7 +89,8 @@ def recipe_for(
     """
     if preset not in PRESETS:
         raise CasesError(f"There is no preset {preset!r}. Known: {', '.join(PRESETS)}.")
-    if masks and not (data.labels or _labelled(data)):
+    labels = _labels(data) if masks else dict(data.labels)
+    if masks and not labels:
         raise CasesError(f"{data.name} has no label maps to fill; leave --masks out.")
     size = tuple(window) or _usual_window(data)
     if len(size) != data.dimensions:
@@ -95,7 +99,7 @@ def recipe_for(
     several = volumes and len(data.channels) > 1
     spec = ModelSpec(
         name=f"{data.name}_synthesis", task="synthesis", title=f"{data.name} synthesis",
-        description=f"Makes images like those of {data.name}.", network={}, preprocess={}, labels=dict(data.labels),
+        description=f"Makes images like those of {data.name}.", network={}, preprocess={}, labels=labels,
         classes=list(data.classes), modalities=list(data.channels) if several else [], dimensions=data.dimensions,
         data=data.name, modality=data.channels[0] if not several else "",
     )  # fmt: skip
@@ -126,5 +130,14 @@ def _usual_window(data: DataSet) -> tuple[int, ...]:
     return tuple(min(128, n) for n in largest)
 
 
-def _labelled(data: DataSet) -> bool:
-    return bool(data.entries) and data.entries[0].read().label is not None
+def _labels(data: DataSet) -> dict[str, int]:
+    """Label name to value; of a set that names none, the values in its label maps."""
+    if data.labels:
+        return dict(data.labels)
+    maps = (entry.read().label for entry in data.entries)
+    values = sorted({int(value) for label in maps if label is not None for value in np.unique(label)} - {0})
+    if values and not 0 < values[0] <= values[-1] < 256:
+        raise CasesError(
+            f"{data.name} has label values from {values[0]} to {values[-1]}; they must be within 1 to 255."
+        )
+    return {f"label {value}": value for value in values}

@@ -1,4 +1,4 @@
-"""Plausible label maps: a GAN of their own on shares of each class at half the resolution, where shapes are smooth."""
+"""Plausible label maps: a GAN of their own on distances to each label's outline, at half the resolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from monai.transforms import RandAffine
 from scipy import ndimage
 from torch import nn
-from torch.nn import functional
 
 from trainers.networks.blocks import resize
 from trainers.networks.generator import Generator
@@ -20,11 +19,14 @@ from trainers.tasks.synthesis.images import Images, Labels
 VARIATIONS = 8  # of each real map, turned, scaled and bent a little
 ROTATE, SCALE = 0.1, 0.05  # radians; share of the size
 TRIES = 20
+REACH = 8.0  # voxels from the outline beyond which a distance is not told
 EXTREMES = (1.0, 99.0)  # percentiles of the real volumes that bound those of made maps
 
 
-def soft_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
-    """Varied label maps as shares of each class at half the resolution.
+def distance_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
+    """Varied label maps as signed distances to each label's outline at half the resolution.
+
+    A distance changes everywhere when a shape does, and does not saturate as a mask of zeros and ones would.
 
     Args:
         labels: (n, *window) class indices.
@@ -32,20 +34,29 @@ def soft_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
         seed: of the variations.
 
     Returns:
-        Images of `classes` channels in [0, 1], `VARIATIONS` of each map.
+        Images of `classes` - 1 channels in [-1, 1], positive inside, `VARIATIONS` of each map; 1 is `REACH` voxels.
     """
     move = RandAffine(
         prob=1.0, rotate_range=(ROTATE,) * (labels.ndim - 1), scale_range=(SCALE,) * (labels.ndim - 1),
         mode="bilinear", padding_mode="border",
     )  # fmt: skip
     move.set_random_state(seed)
-    soft = []
+    maps = []
     for label in labels:
-        shares = functional.one_hot(torch.from_numpy(label.astype(np.int64)), classes).movedim(-1, 0).float()
-        soft += [shares if number == 0 else cast(Any, move(shares)).as_tensor() for number in range(VARIATIONS)]
-    whole = torch.stack(soft)
-    array = torch.cat([resize(part, half(labels.shape[1:])) for part in whole.split(64)]).numpy()
+        distances = torch.from_numpy(np.stack([_distance(label == value) for value in range(1, classes)]))
+        varied = [distances, *(cast(Any, move(distances)).as_tensor() for _ in range(VARIATIONS - 1))]
+        maps.append(resize(torch.stack(varied), half(labels.shape[1:])))
+    array = torch.cat(maps).numpy()
     return Images([str(i) for i in range(len(array))], array)
+
+
+def _distance(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Signed distance to a mask's outline, voxels over `REACH`, cut off at 1; -1 everywhere if it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, -1, np.float32)
+    inside, outside = (cast(Any, ndimage.distance_transform_edt(m)) for m in (mask, ~mask))
+    signed = np.where(mask, inside - 0.5, 0.5 - outside)
+    return np.clip(signed / REACH, -1, 1).astype(np.float32)
 
 
 def half(size: Sequence[int]) -> tuple[int, ...]:
@@ -66,7 +77,7 @@ def draw_label(
     """Draws a label map whose classes are each as large as real ones.
 
     Args:
-        generator: of soft maps.
+        generator: of distance maps.
         window: size of the map.
         sizes: as `label_sizes` gives them.
         rng: source of chance.
@@ -78,13 +89,18 @@ def draw_label(
     best, least = np.zeros(tuple(window), np.uint8), np.inf
     for _ in range(TRIES):
         latents = [x.to(device) for x in cast(Generator, generator).latents(1, rng)]
-        label = _largest(resize(generator(latents), window).argmax(1)[0].cpu().numpy().astype(np.uint8))
+        label = _largest(to_label(resize(generator(latents), window)[0].cpu().numpy()))
         misfit = _misfit(label, sizes)
         if misfit < least:
             best, least = label, misfit
         if misfit == 0:
             break
     return best
+
+
+def to_label(distances: npt.NDArray[np.float32]) -> Labels:
+    """Class indices (*window) of distance maps (classes - 1, *window): the label whose inside is deepest, else 0."""
+    return np.where(distances.max(0) > 0, distances.argmax(0) + 1, 0).astype(np.uint8)
 
 
 def _misfit(label: Labels, sizes: Sequence[Sequence[int]]) -> float:
@@ -105,8 +121,3 @@ def _largest(label: Labels) -> Labels:
 def map_statistics(labels: Mapping[str, int], sizes: Sequence[Sequence[int]]) -> dict[str, list[int]]:
     """Sizes by label name, for the spec."""
     return {name: list(size) for name, size in zip(labels, sizes, strict=True)}
-
-
-def volume_features(soft: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Soft maps (n, classes, *size) as vectors, for comparing sets of them."""
-    return soft.reshape(len(soft), -1)

@@ -37,7 +37,7 @@ class SynthesisConfig:
         preset: name in PRESETS. steps: of the whole run, for the penalty's schedule.
         penalty: replaces the preset's weight; 0 keeps it. ada_kimg: thousands of images in which the augmentation's
             probability can go from 0 to 1.
-        soft: images are label maps, as shares of each class; they are not augmented.
+        augment: whether the preset's augmentation is used.
         seed: of batches and latents.
     """
 
@@ -45,7 +45,7 @@ class SynthesisConfig:
     steps: int = 1000
     penalty: float = 0.0
     ada_kimg: float = 50.0
-    soft: bool = False
+    augment: bool = True
     seed: int = 0
 
 
@@ -150,7 +150,7 @@ class SynthesisTask(TrainingTask):
         return {"networks": list(self.described), "config": asdict(self.config), "images": images}
 
     def _augmentation(self) -> AdaptiveAugment | None:
-        if not self.preset.augment or self.config.soft:
+        if not (self.preset.augment and self.config.augment):
             return None
         settings = DiffAugmentSettings(brightness=0.2, contrast=0.2, cutout=0.3, image_channels=self.shape.channels)
         return AdaptiveAugment(settings, kimg=self.config.ada_kimg, maximum=self.preset.augment)

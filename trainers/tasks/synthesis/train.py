@@ -22,15 +22,16 @@ from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.spec import WEIGHTS_FILE, load_weights, part_file, save_weights
 from trainers.tasks.synthesis.evaluate import fingerprint, finish
-from trainers.tasks.synthesis.images import Images, prepare
-from trainers.tasks.synthesis.presets import Network, Shape
+from trainers.tasks.synthesis.images import Images, Labels, prepare
+from trainers.tasks.synthesis.presets import PRESETS, Network, Shape, networks_of
 from trainers.tasks.synthesis.recipe import MaskConfig, SynthesisRecipe
-from trainers.tasks.synthesis.shapes import label_sizes, map_statistics, soft_maps
+from trainers.tasks.synthesis.shapes import distance_maps, label_sizes, map_statistics
 from trainers.tasks.synthesis.task import SynthesisConfig, SynthesisTask
 
 SPLIT_FILE = "split.json"
 ENCODER, MASKS = "encoder", "masks"
 VALIDATION_MAPS = 200
+FEWEST = {"train": 4, "validation": 2, "test": 12}  # images that encoder, KID while training, and figures need
 MOST_NAMED = 1000  # training patients that a spec names; of more it keeps a fingerprint
 
 
@@ -65,6 +66,7 @@ def train(
         CasesError: too few patients, or settings that do not go together. CheckpointMismatch: `out` holds a stopped run
         with other settings. FileNotFoundError, VolumeError: the data cannot be read.
     """
+    _check(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     split = _split(recipe, data, out)
     learned = _prepare(recipe, data, split, monitor)
@@ -82,13 +84,26 @@ def train(
         return None
     save_weights(averaged["generator"], out / WEIGHTS_FILE)
     record = _record(recipe, split, history, command, time.process_time() - cpu) | _statistics(recipe, learned)
+    told = recipe.spec.classes if task.preset.condition else []  # others cannot be asked for a class
     spec = recipe.spec.replace(
-        network=task.described[0], parts=parts, preprocess=_plain(asdict(recipe.preprocess)), training=record
-    )
+        network=task.described[0], parts=parts, preprocess=_plain(asdict(recipe.preprocess)), training=record,
+        classes=told,
+    )  # fmt: skip
     spec.save(out)
     report = finish(spec, out, encoder, learned.train, learned.test, monitor)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return report
+
+
+def _check(recipe: SynthesisRecipe, data: DataSet) -> None:
+    """Raises CasesError for settings that do not go together, before anything is trained."""
+    name, spec = recipe.config.preset, recipe.spec
+    try:
+        networks_of(PRESETS[name], recipe.shape(1, ()))
+    except ValueError as error:
+        raise CasesError(str(error)) from error
+    if PRESETS[name].condition in ("concatenate", "auxiliary") and not (spec.classes or spec.modalities):
+        raise CasesError(f"The preset {name} is told the class of each image; {data.name} has none. Choose another.")
 
 
 def _split(recipe: SynthesisRecipe, data: DataSet, out: Path) -> DataSplit:
@@ -106,11 +121,18 @@ def _prepare(recipe: SynthesisRecipe, data: DataSet, split: DataSplit, monitor: 
     monitor.report(stage="reading images")
     values = list(recipe.spec.labels.values()) if recipe.masks else []
     modalities = len(recipe.spec.modalities)
+    for part, least in FEWEST.items():
+        number = len(getattr(split, part)) * max(1, modalities)
+        if number < least:
+            raise CasesError(f"{data.name} leaves {number} images for {part}; at least {least} are needed. Give more.")
     parts = [
         prepare(e, recipe.preprocess, values, modalities, monitor) for e in (split.train, split.validation, split.test)
     ]
     if recipe.spec.classes and any(p.targets is None for p in parts):
         raise CasesError(f"Some images of {data.name} have no class. Give all a class, or none.")
+    known = len(recipe.spec.classes)
+    if known and any(p.targets is not None and p.targets[:, 0].max() >= known for p in parts):
+        raise CasesError(f"{data.name} has more classes than the {known} of {recipe.spec.name}.")
     return Learned(*parts)
 
 
@@ -150,23 +172,40 @@ def _masks(recipe: SynthesisRecipe, config: MaskConfig, learned: Learned, out: P
     """Trains the GAN of label maps, unless it is there; returns its generator's description."""
     monitor.report(stage="label maps")
     assert learned.train.labels is not None and learned.validation.labels is not None
-    classes = len(recipe.spec.labels) + 1
-    train = soft_maps(learned.train.labels, classes, recipe.config.seed)
-    validation = soft_maps(learned.validation.labels, classes, recipe.config.seed).part(
-        np.arange(min(VALIDATION_MAPS, len(learned.validation)))
-    )
-    shape = Shape(
-        train.array.shape[2:], classes, config.generator, config.discriminator, latent=config.latent, output="softmax"
-    )
-    torch.manual_seed(recipe.config.seed)
-    settings = SynthesisConfig("default", config.fit.steps, soft=True, seed=recipe.config.seed)
-    task = SynthesisTask(train, shape, settings, validation)
+    task = map_task(recipe, config, learned.train.labels, learned.validation.labels)
     if not part_file(out, MASKS).is_file():
         loop = replace(config.fit, threads=recipe.fit.threads, betas=(0.0, 0.99), warmup=0.02)
         averaged, _ = fit(task, loop, out / MASKS, monitor)
         if World.from_environment().rank == 0:
             save_weights(averaged["generator"], part_file(out, MASKS))
+            (out / MASKS / CHECKPOINT_FILE).unlink(missing_ok=True)
+            (out / MASKS).rmdir()
     return task.described[0]
+
+
+def map_task(
+    recipe: SynthesisRecipe, config: MaskConfig, train: Labels, validation: Labels | None = None
+) -> SynthesisTask:
+    """The GAN of label maps, before it is trained.
+
+    Args:
+        recipe: of the model.
+        config: of the maps.
+        train: (n, *window) class indices.
+        validation: the same, of other patients.
+    """
+    classes, seed = len(recipe.spec.labels) + 1, recipe.config.seed
+    maps = distance_maps(train, classes, seed)
+    watched = None
+    if validation is not None:
+        varied = distance_maps(validation, classes, seed)
+        watched = varied.part(np.linspace(0, len(varied) - 1, min(VALIDATION_MAPS, len(varied))))
+    shape = Shape(
+        maps.array.shape[2:], classes - 1, config.generator, config.discriminator, latent=config.latent, output="linear"
+    )
+    torch.manual_seed(seed)
+    settings = SynthesisConfig("default", config.fit.steps, config.penalty, augment=False, seed=seed)
+    return SynthesisTask(maps, shape, settings, watched)
 
 
 def _statistics(recipe: SynthesisRecipe, learned: Learned) -> dict[str, Any]:
