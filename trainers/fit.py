@@ -259,8 +259,8 @@ class _Fitter:
             yield {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def _update(self, batch: Batch) -> float:
-        """All phases of one step; returns the last phase's loss, which is the generator's or the only one."""
-        total = torch.zeros(())
+        """The phases whose turn it is; returns the last one's loss, NaN if it has not its turn."""
+        told, changed = torch.tensor(math.nan), set[str]()
         torch.manual_seed(_seed_of(self.task.seed, self.step, self.world.rank))
         for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
             if (self.step + 1) % phase.every:
@@ -273,10 +273,12 @@ class _Fitter:
             schedule.step()
             if phase.after:
                 phase.after()
+            changed |= set(phase.networks)
+            told = total.detach() if phase is self.phases[-1] else told
         self.scaler.update()
-        for name, net in self.raw.items():
-            self.averages[name].update_parameters(net)
-        return float(total.detach())
+        for name in changed:
+            self.averages[name].update_parameters(self.raw[name])
+        return float(told)
 
     def _watch(self, phase: Phase, loss: torch.Tensor) -> None:
         """Stops a run that is lost. Loss scaling begins too high and may skip some steps before it fits."""

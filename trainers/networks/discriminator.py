@@ -9,10 +9,10 @@ import torch
 from monai.networks.layers import Conv, Norm
 from torch import nn
 
+from trainers.losses.classes import projection_score
 from trainers.networks.blocks import SLOPE, Embedding, ResidualBlock, channels_last, convolution, pyramid
 
 CONDITIONS = ("concatenate", "projection", "auxiliary")
-HEADS = ("global", "patch")
 
 
 class Discriminator(nn.Module):
@@ -44,8 +44,7 @@ class Discriminator(nn.Module):
         """Scores (b, 1) of features (b, width), and logits of the first category if there is a classifier."""
         scores = self.score(features)
         if self.projection is not None:
-            embedded = self.projection(_given(targets))
-            scores = scores + (embedded * features).sum(1, keepdim=True) / math.sqrt(features.shape[1])
+            scores = projection_score(features, self.projection(_given(targets)) / math.sqrt(features.shape[1]), scores)
         return scores, None if self.classifier is None else self.classifier(features)
 
 
@@ -59,7 +58,8 @@ class ResidualDiscriminator(Discriminator):
         in_channels: of the image,
             condition maps included.
         stem: stride of the first convolution; 2 saves most of the time in 3D.
-        heads: `global` looks at the whole image through a learned basis, `patch` at each place of the coarsest level.
+        patches: also judges each place of the coarsest level; its score is added to that of the whole image, which is
+            seen through a learned basis, so that both count alike.
     """
 
     def __init__(
@@ -72,11 +72,9 @@ class ResidualDiscriminator(Discriminator):
         condition: str = "projection",
         stem: int = 1,
         blocks: int = 1,
-        heads: Sequence[str] = ("global",),
+        patches: bool = False,
     ) -> None:
         super().__init__(channels[-1], size, categories, condition)
-        if not heads or not set(heads) <= set(HEADS):
-            raise ValueError(f"heads are {', '.join(HEADS)}, at least one of them; not {list(heads)}.")
         joined = in_channels + (self.planes is not None)
         first = tuple(math.ceil(n / stem) for n in size)
         self.sizes = pyramid(first, len(channels))[::-1]
@@ -87,8 +85,7 @@ class ResidualDiscriminator(Discriminator):
             layers += [ResidualBlock(spatial_dims, width) for _ in range(blocks)]
         self.layers = nn.Sequential(*layers)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.sizes[-1]) / math.sqrt(math.prod(self.sizes[-1])))
-        self.patch = convolution(spatial_dims, channels[-1], 1, 1) if "patch" in heads else None
-        self.globally = "global" in heads
+        self.patch = convolution(spatial_dims, channels[-1], 1, 1) if patches else None
         channels_last(self, spatial_dims)
 
     def forward(
@@ -106,10 +103,7 @@ class ResidualDiscriminator(Discriminator):
         """
         x = nn.functional.leaky_relu(self.layers(self._input(image, targets, maps)), SLOPE)
         scores, logits = self._judge((x * self.basis).flatten(2).sum(2), targets)
-        kept = [scores] if self.globally else []
-        if self.patch is not None:
-            kept.append(self.patch(x).flatten(1))
-        return torch.cat(kept, 1), logits
+        return (scores if self.patch is None else scores + self.patch(x).flatten(1)), logits
 
 
 class DCGANDiscriminator(Discriminator):

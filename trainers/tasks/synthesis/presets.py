@@ -81,7 +81,7 @@ class Shape:
         size: of the images. channels: of the image. generator, discriminator: widths of their levels, coarse to fine
             and fine to coarse. categories: values of each. maps: channels of the condition map.
         latent: numbers an image is made from. stem: stride of the first convolution of the discriminator.
-        output: `tanh` or `softmax`. noise, heads: see the residual networks.
+        output: `tanh` or `softmax`. noise, patches: see the residual networks.
     """
 
     size: tuple[int, ...]
@@ -94,7 +94,7 @@ class Shape:
     stem: int = 1
     output: str = "tanh"
     noise: bool = False
-    heads: tuple[str, ...] = ("global",)
+    patches: bool = False
 
 
 def networks_of(preset: Preset, shape: Shape) -> tuple[Network, Network]:
@@ -119,7 +119,7 @@ def networks_of(preset: Preset, shape: Shape) -> tuple[Network, Network]:
     }  # fmt: skip
     if residual:
         generator |= {"maps": shape.maps, "noise": shape.noise}
-        discriminator |= {"stem": shape.stem, "heads": list(shape.heads)}
+        discriminator |= {"stem": shape.stem, "patches": shape.patches}
     return generator, discriminator
 
 

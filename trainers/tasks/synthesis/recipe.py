@@ -29,9 +29,9 @@ class MaskConfig:
     generator: tuple[int, ...] = (48, 24, 8)
     discriminator: tuple[int, ...] = (8, 24, 48)
     latent: int = 32
-    penalty: float = 1.0
+    penalty: float = 5.0
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(1500, 8, 5e-4, weight_decay=0.0, precision="fp32", ema=0.995)
+        default_factory=lambda: FitConfig(1500, 8, 3e-4, weight_decay=0.0, precision="fp32", ema=0.995)
     )
 
 
@@ -55,7 +55,7 @@ class SynthesisRecipe:
     fit: FitConfig
     latent: int = 64
     stem: int = 2
-    heads: tuple[str, ...] = ("global",)
+    patches: bool = False
     masks: MaskConfig | None = None
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     validation: int | float = 0.1
@@ -67,7 +67,7 @@ class SynthesisRecipe:
         maps = len(self.spec.labels) + 1 if self.masks else 0
         return Shape(
             self.preprocess.window, channels, self.generator, self.discriminator, tuple(categories), maps, self.latent,
-            self.stem, noise=bool(maps), heads=self.heads,
+            self.stem, noise=bool(maps), patches=self.patches,
         )  # fmt: skip
 
 

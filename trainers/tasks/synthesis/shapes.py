@@ -34,7 +34,7 @@ def distance_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
         seed: of the variations.
 
     Returns:
-        Images of `classes` - 1 channels in [-1, 1], positive inside, `VARIATIONS` of each map; 1 is `REACH` voxels.
+        Images of `map_channels` channels in [-1, 1], positive inside, `VARIATIONS` of each map; 1 is `REACH` voxels.
     """
     move = RandAffine(
         prob=1.0, rotate_range=(ROTATE,) * (labels.ndim - 1), scale_range=(SCALE,) * (labels.ndim - 1),
@@ -43,11 +43,22 @@ def distance_maps(labels: Labels, classes: int, seed: int = 0) -> Images:
     move.set_random_state(seed)
     maps = []
     for label in labels:
-        distances = torch.from_numpy(np.stack([_distance(label == value) for value in range(1, classes)]))
+        distances = torch.from_numpy(np.stack([_distance(mask) for mask in _masks(label, classes)]))
         varied = [distances, *(cast(Any, move(distances)).as_tensor() for _ in range(VARIATIONS - 1))]
         maps.append(resize(torch.stack(varied), half(labels.shape[1:])))
     array = torch.cat(maps).numpy()
     return Images([str(i) for i in range(len(array))], array)
+
+
+def map_channels(classes: int) -> int:
+    """Channels of a distance map: one a label, and one before them for all together if there are several."""
+    return classes if classes > 2 else 1
+
+
+def _masks(label: Labels, classes: int) -> list[npt.NDArray[np.bool_]]:
+    """All labels together first, so that neighbours leave no gap between them; then each."""
+    each = [label == value for value in range(1, classes)]
+    return each if classes == 2 else [label > 0, *each]
 
 
 def _distance(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -99,8 +110,9 @@ def draw_label(
 
 
 def to_label(distances: npt.NDArray[np.float32]) -> Labels:
-    """Class indices (*window) of distance maps (classes - 1, *window): the label whose inside is deepest, else 0."""
-    return np.where(distances.max(0) > 0, distances.argmax(0) + 1, 0).astype(np.uint8)
+    """Class indices (*window) of distance maps (`map_channels`, *window): inside, the label that lies deepest there."""
+    each = distances[1:] if len(distances) > 1 else distances
+    return np.where(distances[0] > 0, each.argmax(0) + 1, 0).astype(np.uint8)
 
 
 def _misfit(label: Labels, sizes: Sequence[Sequence[int]]) -> float:

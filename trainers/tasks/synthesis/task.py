@@ -146,7 +146,8 @@ class SynthesisTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The networks, the settings and a checksum of the images."""
-        images = hashlib.sha256(self.train.array.tobytes()).hexdigest()
+        known = (self.train.array, self.train.labels, self.train.targets)
+        images = hashlib.sha256(b"".join(a.tobytes() for a in known if a is not None)).hexdigest()
         return {"networks": list(self.described), "config": asdict(self.config), "images": images}
 
     def _augmentation(self) -> AdaptiveAugment | None:
@@ -167,6 +168,7 @@ class SynthesisTask(TrainingTask):
             with full_precision(real.device):
                 return self._penalised(batch, seen, targets)
         scores, logits = zip(*(self._look(s, targets) for s in seen), strict=True)
+        self._adapt(*scores)
         losses = {"adversarial": self.loss.discriminator(*scores), **self._class_losses(logits, targets)}
         if self.preset.penalty == "gradient":
             (real_seen, real_maps), (fake_seen, _) = seen
@@ -183,8 +185,7 @@ class SynthesisTask(TrainingTask):
         images = [image.detach().requires_grad_(penalised) for image, _ in seen]
         looked = [self._look((image, maps), targets) for image, (_, maps) in zip(images, seen, strict=True)]
         (real, real_logits), (fake, fake_logits) = looked
-        if self._judge.augment is not None:
-            self._judge.augment.update(real.detach(), fake.detach() if self.loss.needs_real else None)
+        self._adapt(real, fake)
         losses = {
             "adversarial": self.loss.discriminator(real, fake),
             **self._class_losses((real_logits, fake_logits), targets),
@@ -238,6 +239,11 @@ class SynthesisTask(TrainingTask):
 
     def _maps(self, labels: torch.Tensor | None) -> torch.Tensor | None:
         return one_hot(labels, self.shape.maps) if self.shape.maps and labels is not None else None
+
+    def _adapt(self, real: torch.Tensor, fake: torch.Tensor) -> None:
+        """Lets the augmentation hear how sure the discriminator is."""
+        if self._judge.augment is not None:
+            self._judge.augment.update(real.detach(), fake.detach() if self.loss.needs_real else None)
 
     def _penalty_weight(self, progress: torch.Tensor) -> torch.Tensor:
         """The penalty's weight, which falls along a cosine over the first half of the run and then stays."""

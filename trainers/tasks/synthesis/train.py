@@ -25,7 +25,7 @@ from trainers.tasks.synthesis.evaluate import fingerprint, finish
 from trainers.tasks.synthesis.images import Images, Labels, prepare
 from trainers.tasks.synthesis.presets import PRESETS, Network, Shape, networks_of
 from trainers.tasks.synthesis.recipe import MaskConfig, SynthesisRecipe
-from trainers.tasks.synthesis.shapes import distance_maps, label_sizes, map_statistics
+from trainers.tasks.synthesis.shapes import distance_maps, label_sizes, map_channels, map_statistics
 from trainers.tasks.synthesis.task import SynthesisConfig, SynthesisTask
 
 SPLIT_FILE = "split.json"
@@ -201,7 +201,7 @@ def map_task(
         varied = distance_maps(validation, classes, seed)
         watched = varied.part(np.linspace(0, len(varied) - 1, min(VALIDATION_MAPS, len(varied))))
     shape = Shape(
-        maps.array.shape[2:], classes - 1, config.generator, config.discriminator, latent=config.latent, output="linear"
+        maps.array.shape[2:], map_channels(classes), config.generator, config.discriminator, latent=config.latent, output="linear"
     )
     torch.manual_seed(seed)
     settings = SynthesisConfig("default", config.fit.steps, config.penalty, augment=False, seed=seed)
