@@ -149,12 +149,12 @@ class Bench:
 
     def _gan(self, run: Run) -> Synthesizer:
         recipe, effort = SYNTHESIS_RECIPES["hippocampus_synthesis"], self.effort
-        assert recipe.masks is not None
         labelled, others = self.patients(run)
         known = _prepared(labelled, recipe.spec, recipe.preprocess)
         everyone = _prepared([*labelled, *self._guessed(run, others)], recipe.spec, recipe.preprocess)
         assert known.labels is not None
         recipe = replace(recipe, config=replace(recipe.config, steps=effort.images, seed=run.seed))
+        assert recipe.masks is not None
         maps = replace(recipe.masks, fit=replace(recipe.masks.fit, steps=effort.maps))
         masks = map_task(recipe, maps, known.labels)
         loop = replace(maps.fit, threads=effort.threads, betas=(0.0, 0.99))

@@ -9,10 +9,11 @@ from trainers.tasks.synthesis.recipe import SynthesisRecipe, with_preset
 from trainers.tasks.synthesis.task import SynthesisConfig
 
 LIMITS = (
-    "Research use only; not a medical device. Made images show no patient and must not pass for acquired ones. Learned "
-    "from frontal X-rays of children of one to five years at one hospital, reduced to 28 x 28 pixels: far too coarse for "
-    "diagnosis; meant for teaching, for testing and for augmenting small classifiers. The data set names no patients, so "
-    "that several images of one child may be on both sides of the split; exact repeats are kept on one side."
+    "Research use only; not a medical device. Made images show no patient and must not pass for acquired ones. "
+    "Learned from frontal X-rays of children of one to five years at one hospital, reduced to 28 x 28 pixels: far too"
+    " coarse for diagnosis; meant for teaching, for testing and for augmenting small classifiers. The data set names "
+    "no patients, so that several images of one child may be on both sides of the split; exact repeats are kept on "
+    "one side."
 )
 
 SPEC = ModelSpec(

@@ -10,10 +10,11 @@ from trainers.tasks.synthesis.recipe import ARBITRARY, CLIP, MaskConfig, Synthes
 from trainers.tasks.synthesis.task import SynthesisConfig
 
 LIMITS = (
-    "Research use only; not a medical device. Made images show no patient and must not pass for acquired ones. Learned "
-    "from adults scanned at one centre with one protocol (3D MPRAGE, 1 mm), healthy and with psychosis: other pathology "
-    "is not made. The window is 32 x 48 x 36 mm; of the largest hippocampi the tip may be cut off. A label map that is "
-    "given is filled as it is, also where no hippocampus has such a shape. Grey values have no unit: 0 to 1000."
+    "Research use only; not a medical device. Made images show no patient and must not pass for acquired ones. "
+    "Learned from adults scanned at one centre with one protocol (3D MPRAGE, 1 mm), healthy and with psychosis: other"
+    " pathology is not made. The window is 32 x 48 x 36 mm; of the largest hippocampi the tip may be cut off. A label"
+    " map that is given is filled as it is, also where no hippocampus has such a shape. Grey values have no unit: 0 "
+    "to 1000."
 )
 
 SPEC = ModelSpec(

@@ -201,8 +201,9 @@ def map_task(
         varied = distance_maps(validation, classes, seed)
         watched = varied.part(np.linspace(0, len(varied) - 1, min(VALIDATION_MAPS, len(varied))))
     shape = Shape(
-        maps.array.shape[2:], map_channels(classes), config.generator, config.discriminator, latent=config.latent, output="linear"
-    )
+        maps.array.shape[2:], map_channels(classes), config.generator, config.discriminator,
+        latent=config.latent, output="linear",
+    )  # fmt: skip
     torch.manual_seed(seed)
     settings = SynthesisConfig("default", config.fit.steps, config.penalty, augment=False, seed=seed)
     return SynthesisTask(maps, shape, settings, watched)
