@@ -119,8 +119,8 @@ def make_synthesis(folder: Path) -> Path:
         name=SHAPES, task="synthesis", title="Shapes", description="Noise in shapes.", labels=LABELS,
         network={**common, "spatial_dims": 3, "size": [20, 24, 20], "maps": 3},
         preprocess={"window": [20, 24, 20], "spacing": [1.0, 1.0, 1.0], "range": [-200, 300]}, modality="CT",
-        parts={"masks": {**common, "spatial_dims": 3, "size": [10, 12, 10], "out_channels": 3, "output": "softmax"}},
-        training={"label_voxels": {"light": [1, 9000], "bright": [1, 9000]}},
+        parts={"masks": {**common, "spatial_dims": 3, "size": [10, 12, 10], "out_channels": 2, "output": "tanh"}},
+        training={"label_voxels": {"light": [0, 9600], "bright": [0, 9600]}},
     )  # fmt: skip
     torch.manual_seed(0)
     for spec in (pictures, shapes):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -14,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from server_world import MODEL, client_of, crop, error, truth
 
+from monailabel_app.activelearning.uncertainty import UncertaintyScoring
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
@@ -158,6 +160,19 @@ def test_it_is_never_offered_to_be_labelled(client: TestClient, tmp_path: Path, 
     given = [client.post(path, json={"client_id": f"reader-{n}"}).json().get("id") for n in range(2)]
     assert sorted(given) == ["real_1", "real_2"]
     assert error(client.post(path, json={"client_id": "reader-3"})) == (404, "nothing_to_label")
+
+
+def test_it_is_not_scored(config: ServerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_volume(config.studies / "made.nrrd", SMALL, MARK.header())
+    store = StudyDatastore(config.studies, config.data / "backups")
+    version = SimpleNamespace(name="v0001")
+    task = SimpleNamespace(
+        model="m", registry=SimpleNamespace(current=lambda _: version), cache=SimpleNamespace(get=lambda _: None)
+    )
+    monkeypatch.setattr(UncertaintyScoring, "_score", lambda *_: 0.5)
+    assert UncertaintyScoring(task)({}, store) == {"scored": 2}  # type: ignore[arg-type]
+    scored = [name for name in store.list_images() if "medgan_scores" in store.get_image_info(name)]
+    assert scored == ["real_1", "real_2"]
 
 
 def test_it_can_be_removed_and_its_id_given_to_an_acquired_study(client: TestClient, tmp_path: Path) -> None:
