@@ -22,7 +22,7 @@ from trainers.tasks.synthesis.task import SynthesisTask
 from trainers.zoo import find_model
 
 MODEL = "chest_xray_synthesis"
-STEPS, LOOKS = 1000, 5
+STEPS, LOOKS = 600, 4
 
 
 def measure(data: Path, monitor: Monitor = Monitor(), steps: int = STEPS) -> list[dict[str, Any]]:

@@ -141,12 +141,13 @@ def _first_names(network: torch.nn.Module) -> dict[str, str]:
 
 
 def weights_checksum(model_dir: Path | str) -> str:
-    """`sha256:…` of the weights' file. Raises ModelNotAvailable if there is none."""
+    """`sha256:…` of the weights of the main network and all parts. Raises ModelNotAvailable if there are none."""
     path = Path(model_dir) / WEIGHTS_FILE
     if not path.is_file():
         raise ModelNotAvailable(f"The weights {path.parent.name}/{path.name} are missing.")
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    digest = hashlib.sha256()
+    for part in [path, *sorted(p for p in path.parent.glob("*.safetensors") if p != path)]:
+        with part.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return f"sha256:{digest.hexdigest()}"
