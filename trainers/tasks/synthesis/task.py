@@ -129,6 +129,7 @@ class SynthesisTask(TrainingTask):
         told = {"augment": float(judge.augment.p)} if judge.augment is not None else {}
         return {"kid": kid(self._real_features, fake).mean, **told}
 
+    @torch.no_grad()
     def sample(self, generator: nn.Module, like: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
         """One image for each of `like`, with its class and map; the same each time."""
         rng = torch.Generator().manual_seed(self.config.seed)
