@@ -46,7 +46,7 @@ _WITHOUT_NORM = (("norm", "none"),)
 
 PRESETS: dict[str, Preset] = {
     "gan": Preset(
-        "Goodfellow et al. 2014", "PerceptronGenerator", "PerceptronDiscriminator", "minimax"
+        "Goodfellow et al. 2014", "PerceptronGenerator", "PerceptronDiscriminator", "non_saturating"
     ),
     "dcgan": Preset(
         "Radford et al. 2016", "DCGANGenerator", "DCGANDiscriminator", "non_saturating"
