@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 
@@ -14,13 +14,18 @@ TIMEOUT = timedelta(hours=2)
 """How long a process waits for the others: the first one measures alone, which may take long."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
-    """This process's place among those that train together. A context manager that joins and leaves the group."""
+    """This process's place among those that train together. A context manager that joins and leaves the group.
+
+    One within another joins nothing and leaves nothing: gloo may wait for ever when a group that was left is joined
+    again, so that a program that trains several times holds one around them all.
+    """
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     @classmethod
     def from_environment(cls) -> World:
@@ -29,7 +34,8 @@ class World:
         return cls(rank, local, size) if "LOCAL_RANK" in os.environ else cls()
 
     def __enter__(self) -> World:
-        if self.size > 1 and not dist.is_initialized():
+        self._joined = self.size > 1 and not dist.is_initialized()
+        if self._joined:
             if torch.cuda.is_available():
                 torch.cuda.set_device(self.local_rank)
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
@@ -38,7 +44,7 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.size > 1 and dist.is_initialized():
+        if self._joined and dist.is_initialized():
             if error is None:  # a process that leaves while another still talks to it can abort that one
                 self.barrier()
             dist.destroy_process_group()

@@ -215,6 +215,21 @@ def test_processes_wait_while_the_first_one_measures(monkeypatch: pytest.MonkeyP
         assert told["timeout"] >= timedelta(hours=2)
 
 
+def test_trainings_one_after_another_share_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To leave a group and join it again was seen to hang."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: calls.count("join") > calls.count("leave"))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: calls.append("join"))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("leave"))
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
+    with World(rank=0, local_rank=0, size=2):
+        for _ in range(2):
+            with World(rank=0, local_rank=0, size=2):
+                assert calls == ["join"]
+            assert calls == ["join"]
+    assert calls == ["join", "leave"]
+
+
 def test_a_run_that_ended_with_a_measurement_is_not_measured_again(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=4, validate_every=2)
     _, history = fit(Line(), config, tmp_path)

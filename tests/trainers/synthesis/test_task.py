@@ -216,16 +216,18 @@ TWO = """
 import os
 import torch
 from tests.trainers.synthesis.test_task import augmented, loop, task_of
+from trainers.distributed import World
 from trainers.fit import fit
 
 found = {}
-for preset in ("default", "dcgan", "wgan-gp"):
-    task = augmented(task_of(preset, steps=6, ada_kimg=1.0))
-    networks, history = fit(task, loop(preset, 6, batch_size=4))
-    found[preset] = {n: dict(net.named_parameters()) for n, net in networks.items()}
-    found[preset]["losses"] = [loss for _, loss in history.losses]
-    if preset == "default":
-        found["augment"] = [float(b) for n, b in networks["discriminator"].named_buffers() if "augment" in n]
+with World.from_environment():  # one group for several trainings, as in a whole run
+    for preset in ("default", "dcgan", "wgan-gp"):
+        task = augmented(task_of(preset, steps=6, ada_kimg=1.0))
+        networks, history = fit(task, loop(preset, 6, batch_size=4))
+        found[preset] = {n: dict(net.named_parameters()) for n, net in networks.items()}
+        found[preset]["losses"] = [loss for _, loss in history.losses]
+        if preset == "default":
+            found["augment"] = [float(b) for n, b in networks["discriminator"].named_buffers() if "augment" in n]
 torch.save(found, os.environ["RANK"] + ".pt")
 """
 

@@ -68,6 +68,11 @@ def train(
     """
     _check(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
+    with World.from_environment():
+        return _stages(recipe, data, out, command, monitor)
+
+
+def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, monitor: Monitor) -> dict[str, Any] | None:
     split = _split(recipe, data, out)
     learned = _prepare(recipe, data, split, monitor)
     if recipe.fit.threads:
