@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from trainers.tasks.synthesis.presets import PRESETS, Shape, networks_of
 
 VALIDATION_IMAGES = 500
 BATCH = 64
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+SETTLE_BATCHES, SETTLE_RANK = 20, 2**31  # a rank that no process has: other batches than those of the training
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,33 @@ class SynthesisTask(TrainingTask):
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """KID between the averaged generator's images and the validation images, for their classes and maps."""
         assert self.validation is not None and self._real_features is not None
-        fake = self._features(self.sample(networks["generator"], self.validation))
+        fake = self._features(self.sample(self.settled(networks["generator"]), self.validation))
         judge = cast(AugmentedDiscriminator, networks["discriminator"])
         told = {"augment": float(judge.augment.p)} if judge.augment is not None else {}
         return {"kid": kid(self._real_features, fake).mean, **told}
+
+    @torch.no_grad()
+    def settled(self, generator: nn.Module) -> nn.Module:
+        """A copy whose batch normalisation has the statistics of its own weights, or the generator if it has none.
+
+        Averaged weights with averaged statistics of other weights make other images than those that the discriminator
+        saw. Measured anew over `SETTLE_BATCHES` batches (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021).
+        """
+        if not any(isinstance(m, BATCH_NORMS) for m in generator.modules()):
+            return generator
+        copied = copy.deepcopy(generator)
+        for module in copied.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.reset_running_stats()
+                module.momentum = None  # the plain mean over all batches
+        device, rng = next(copied.parameters()).device, torch.Generator().manual_seed(self.config.seed)
+        copied.train()
+        for step in range(SETTLE_BATCHES):
+            batch = self.batch(step, BATCH, rank=SETTLE_RANK)
+            latents = [x.to(device) for x in cast(Generator, copied).latents(BATCH, rng)]
+            targets, labels = (None if b is None else b.to(device) for b in (batch.get("targets"), batch.get("labels")))
+            copied(latents, self._told(targets), self._maps(labels))
+        return copied.eval()
 
     @torch.no_grad()
     def sample(self, generator: nn.Module, like: Images) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -87,7 +87,7 @@ def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, mon
     averaged, history = fit(task, recipe.fit, out, monitor)
     if World.from_environment().rank > 0:
         return None
-    save_weights(averaged["generator"], out / WEIGHTS_FILE)
+    save_weights(task.settled(averaged["generator"]), out / WEIGHTS_FILE)
     record = _record(recipe, split, history, command, time.process_time() - cpu) | _statistics(recipe, learned)
     told = recipe.spec.classes if task.preset.condition else []  # others cannot be asked for a class
     spec = recipe.spec.replace(
