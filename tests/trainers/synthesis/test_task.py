@@ -285,6 +285,27 @@ def test_samples_are_the_same_each_time_and_follow_maps() -> None:
     assert not np.allclose(task.sample(task.networks["generator"], emptied), made)
 
 
+def test_batch_norm_has_the_statistics_of_its_own_weights() -> None:
+    """After it is settled a generator makes one by one what it makes in a large batch while training."""
+    task = task_of("dcgan")
+    generator = task.networks["generator"]
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(3)
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    settled = task.settled(generator)
+    latents = generator.latents(256, torch.Generator().manual_seed(5))  # type: ignore[operator]
+    with torch.no_grad():
+        stale, made = generator.eval()(latents), settled(latents)
+        trained = settled.train()(latents)
+    assert (made - trained).abs().mean() < 0.2 * (stale - trained).abs().mean()
+    assert all(torch.equal(value, before[key]) for key, value in generator.state_dict().items())
+    for (name, a), b in zip(settled.named_parameters(), generator.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    without = task_of("default")
+    assert without.settled(without.networks["generator"]) is without.networks["generator"]
+
+
 def test_another_run_is_told_by_its_images_networks_and_settings() -> None:
     task = task_of("default")
     assert task.identity() == task_of("default").identity()
