@@ -66,6 +66,7 @@ def labels(
     out: Out = OUT,
     sizes: Annotated[str, typer.Option(help="Numbers of labelled patients.")] = "4,8,16,32",
     seeds: Annotated[int, typer.Option(help="How often, with other patients each time.")] = 3,
+    arms: Annotated[str, typer.Option(help="Ways to learn.")] = "alone,classical,pairs,adversarial",
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
 ) -> None:
     """Segmentation with few labels: alone, augmented, with GAN pairs, with adversarial learning. Takes hours."""
@@ -73,7 +74,7 @@ def labels(
 
     with ConsoleMonitor() as monitor:
         bench = Bench(hippocampus(), out / "synthetic_labels", Effort(threads=threads), monitor)
-        rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds)))
+        rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds), arms.split(",")))
     plot(rows, out / "synthetic_labels.png")
     _tell("Few labels: Dice on 30 patients not trained on", rows, out / "synthetic_labels.json")
 

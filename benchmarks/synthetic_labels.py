@@ -3,7 +3,8 @@
 - `alone`: the labelled patients, nothing else.
 - `classical`: with classical augmentation.
 - `pairs`: with classical augmentation and image and label pairs of a GAN. The GAN sees what a clinic would have: the
-  labelled patients, and the other images with labels by the `classical` network.
+  labelled patients, and the other images with labels by the `classical` network. That of a larger number goes on from
+  the one of the number before, with the better labels.
 - `adversarial`: with classical augmentation, and adversarial learning on the other images without labels.
 
 Test patients are those that the shipped models were not trained on; labelled patients are drawn by seed, and the larger
@@ -15,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from torch import nn
 
 from trainers.augment import Augmentation
 from trainers.data.cases import Case, find_cases, split_cases
+from trainers.data.readers.base import read_pair
+from trainers.data.sets import Entry
 from trainers.data.volumes import read_volume, write_volume
 from trainers.files import atomic_write_json, read_json
 from trainers.fit import FitConfig, fit
@@ -41,6 +45,7 @@ from trainers.tasks.synthesis.shapes import label_sizes, map_statistics
 from trainers.tasks.synthesis.task import SynthesisTask
 from trainers.tasks.synthesis.train import map_task
 
+GUIDED = ("pairs", "adversarial")
 ARMS = ("alone", "classical", "pairs", "adversarial")
 SIZES, REFERENCE = (4, 8, 16, 32), 64
 PAIRS = 100
@@ -53,12 +58,24 @@ NOTHING = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Effort:
-    """How long each network learns: steps of the segmentation, of the GAN's images and of its label maps."""
+    """How long each network learns, in steps.
 
-    segmentation: int = 800
-    images: int = 800
-    maps: int = 500
+    Attributes:
+        segmentation: of the segmentation.
+        images, maps: of the GAN's images and of its label maps at the smallest number of labels.
+        more: share of that at each larger number, which goes on from the one before.
+        threads: of the CPU.
+    """
+
+    segmentation: int = 500
+    images: int = 600
+    maps: int = 600
+    more: float = 0.3
     threads: int = 1
+
+    def of(self, arm: str) -> dict[str, Any]:
+        """What a run of an arm depends on."""
+        return vars(self) if arm == "pairs" else {"segmentation": self.segmentation}
 
 
 @dataclass(frozen=True)
@@ -85,38 +102,45 @@ class Bench:
         self.spec = recipe.spec.replace(network=NETWORK)
         self.out, self.effort, self.monitor = out, effort, monitor
 
-    def measure(self, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) -> list[dict[str, Any]]:
+    def measure(
+        self, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2), arms: Sequence[str] = ARMS
+    ) -> list[dict[str, Any]]:
         """All runs, those that are done already from their files: rows of arm, labelled, seed, dice and minutes."""
-        wanted = [Run(arm, n, s) for s in seeds for n in sizes for arm in ARMS]
-        wanted += [Run(arm, REFERENCE, s) for s in seeds for arm in ("alone", "classical")]
-        return [self.result(run) for run in wanted]
+        sizes = sorted(sizes)
+        wanted = [
+            Run(arm, n, seed)
+            for seed in seeds
+            for arm in arms
+            for n in (sizes if arm in GUIDED else [*sizes, REFERENCE])
+        ]
+        return [self.result(run, sizes) for run in wanted]
 
-    def result(self, run: Run) -> dict[str, Any]:
+    def result(self, run: Run, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
         """One run's row: Dice of each test patient, averaged over labels."""
-        file = self.out / f"{run.name}.json"
+        file, effort = self.out / f"{run.name}.json", self.effort.of(run.arm)
         if file.is_file():
             found: dict[str, Any] = read_json(file)
-            if found["effort"] == vars(self.effort):
+            if found["effort"] == effort:
                 return found
         self.monitor.report(stage=run.name)
         started = time.monotonic()
-        network = self.learn(run)
+        network = self.learn(run, sizes)
         report = evaluate_segmenter(Segmenter.from_network(self.spec, network), self.test, test_time_augmentation=False)
         dice = [float(np.mean(list(case["dice"].values()))) for case in report.per_case]
         row = {
             "arm": run.arm, "labelled": run.labelled, "seed": run.seed, "dice": float(np.mean(dice)),
-            "per_patient": dice, "minutes": round((time.monotonic() - started) / 60, 2), "effort": vars(self.effort),
+            "per_patient": dice, "minutes": round((time.monotonic() - started) / 60, 2), "effort": effort,
         }  # fmt: skip
         save_weights(network, self._weights(run))
         atomic_write_json(file, row)
         return row
 
-    def learn(self, run: Run) -> nn.Module:
+    def learn(self, run: Run, sizes: Sequence[int] = SIZES) -> nn.Module:
         """Trains one network."""
         labelled, others = self.patients(run)
         augmentation = NOTHING if run.arm == "alone" else Augmentation()
         config = SegmentationConfig((32, 48, 32), seed=run.seed, augmentation=augmentation)
-        pairs = self.pairs(run) if run.arm == "pairs" else []
+        pairs = self.pairs(run, sizes) if run.arm == "pairs" else []
         torch.manual_seed(run.seed)
         network = build(NETWORK)
         task: SegmentationTask
@@ -136,39 +160,57 @@ class Bench:
         cases = [self.train[i] for i in order]
         return cases[: run.labelled], cases[run.labelled :]
 
-    def pairs(self, run: Run) -> list[Case]:
+    def pairs(self, run: Run, sizes: Sequence[int] = SIZES) -> list[Case]:
         """Image and label pairs by a GAN that knows the labels of the run's patients alone."""
         folder = self.out / "pairs" / run.name
         if not (folder / "labels").is_dir() or len(list((folder / "labels").iterdir())) < PAIRS:
-            synthesizer = self._gan(run)
+            synthesizer = self._gan(run, sizes)
             for sample in synthesizer(PAIRS, seed=1000 * run.seed, monitor=self.monitor):
                 assert sample.label is not None
                 write_volume(folder / "images" / f"{sample.seed:05d}.nii.gz", sample.image)
                 write_volume(folder / "labels" / f"{sample.seed:05d}.nii.gz", sample.label)
         return find_cases(folder)
 
-    def _gan(self, run: Run) -> Synthesizer:
-        recipe, effort = SYNTHESIS_RECIPES["hippocampus_synthesis"], self.effort
+    def _gan(self, run: Run, sizes: Sequence[int]) -> Synthesizer:
+        """A GAN of label maps from the known labels, and one that fills them, from known and guessed ones."""
+        recipe = SYNTHESIS_RECIPES["hippocampus_synthesis"]
+        masks = recipe.masks
+        assert masks is not None
         labelled, others = self.patients(run)
         known = _prepared(labelled, recipe.spec, recipe.preprocess)
         everyone = _prepared([*labelled, *self._guessed(run, others)], recipe.spec, recipe.preprocess)
         assert known.labels is not None
-        recipe = replace(recipe, config=replace(recipe.config, steps=effort.images, seed=run.seed))
-        assert recipe.masks is not None
-        maps = replace(recipe.masks, fit=replace(recipe.masks.fit, steps=effort.maps))
-        masks = map_task(recipe, maps, known.labels)
-        loop = replace(maps.fit, threads=effort.threads, betas=(0.0, 0.99))
-        made_masks = fit(masks, loop, None, self.monitor)[0]["generator"]
+        before = max((n for n in sizes if n < run.labelled), default=None)
+        earlier = None if before is None else self.out / replace(run, labelled=before).name
+        share = self.effort.more if earlier else 1.0
+        steps = {"images": round(share * self.effort.images), "masks": round(share * self.effort.maps)}
+        recipe = replace(recipe, config=replace(recipe.config, steps=steps["images"], seed=run.seed))
+        maps = replace(masks, fit=replace(masks.fit, steps=steps["masks"], betas=recipe.fit.betas))
         torch.manual_seed(run.seed)
-        images = SynthesisTask(everyone, recipe.shape(1, ()), recipe.config)
-        loop = replace(recipe.fit, steps=effort.images, threads=effort.threads, ema=0.99, validate_every=0)
-        generator = fit(images, loop, None, self.monitor)[0]["generator"]
-        sizes = map_statistics(recipe.spec.labels, label_sizes(known.labels, len(recipe.spec.labels) + 1))
+        tasks = {
+            "masks": (map_task(recipe, maps, known.labels), maps.fit),
+            "images": (SynthesisTask(everyone, recipe.shape(1, ()), recipe.config), recipe.fit),
+        }
+        made = {part: self._adversaries(part, *tasks[part], steps[part], run, earlier) for part in tasks}
+        sizes_known = map_statistics(recipe.spec.labels, label_sizes(known.labels, len(recipe.spec.labels) + 1))
         spec = recipe.spec.replace(
-            network=images.described[0], parts={"masks": masks.described[0]}, preprocess=vars(recipe.preprocess),
-            training={"label_voxels": sizes},
+            network=tasks["images"][0].described[0], parts={"masks": tasks["masks"][0].described[0]},
+            preprocess=vars(recipe.preprocess), training={"label_voxels": sizes_known},
         )  # fmt: skip
-        return Synthesizer.from_networks(spec, generator, made_masks)
+        return Synthesizer.from_networks(spec, made["images"], made["masks"])
+
+    def _adversaries(
+        self, part: str, task: SynthesisTask, loop: FitConfig, steps: int, run: Run, earlier: Path | None
+    ) -> nn.Module:
+        """Trains a generator and its discriminator, from the earlier ones if there are any, and keeps both."""
+        for name, network in task.networks.items():
+            if earlier is not None:
+                load_weights(network, earlier / f"{part}-{name}.safetensors")
+        loop = replace(loop, steps=steps, threads=self.effort.threads, ema=0.99, validate_every=0)
+        averaged, _ = fit(task, loop, None, self.monitor)
+        for name, network in averaged.items():
+            save_weights(network, self.out / run.name / f"{part}-{name}.safetensors", half=False)
+        return averaged["generator"]
 
     def _guessed(self, run: Run, others: Sequence[Case]) -> list[Case]:
         """The other patients with labels by the `classical` network of the same labelled patients."""
@@ -189,11 +231,6 @@ class Bench:
 
 
 def _prepared(cases: Sequence[Case], spec: ModelSpec, settings: Any) -> Any:
-    from functools import partial
-
-    from trainers.data.readers.base import read_pair
-    from trainers.data.sets import Entry
-
     entries = [Entry(case.id, case.id, partial(read_pair, case.image, case.label)) for case in cases]
     return prepare(entries, settings, list(spec.labels.values()))
 

@@ -24,33 +24,64 @@ def convolution(dimensions: int, inputs: int, outputs: int, kernel: int = 3, str
     return cast(nn.Module, layer)
 
 
+def initialise(network: nn.Module) -> None:
+    """Gives every convolution the initial spread of He et al. 2015, equation 10.
+
+    DCGAN's 0.02 (Radford et al. 2016, section 4) is about that for its 128 to 1024 channels. At a tenth of them it is
+    several times too small, and the two networks chase noise for a long time.
+    """
+    for module in network.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.ndim > 2:
+            nn.init.kaiming_normal_(weight, a=SLOPE)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions around an identity, without normalisation; the second one starts at zero.
 
     The start is that of Zhang, Dauphin, Ma, "Fixup initialization", ICLR 2019, as in Huang et al., "The GAN is dead;
     long live the GAN!", NeurIPS 2024, section 3.2. With `maps`, what goes into the convolutions is normalised and
-    modulated by them (Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
-    equation 1).
+    modulated by them, and by a style of `style` numbers.
     """
 
-    def __init__(self, dimensions: int, channels: int, maps: int = 0) -> None:
+    def __init__(self, dimensions: int, channels: int, maps: int = 0, style: int = 0) -> None:
         super().__init__()
         self.first = convolution(dimensions, channels, channels)
         self.second = convolution(dimensions, channels, channels)
         nn.init.zeros_(cast(torch.Tensor, self.second.weight))
-        self.modulate = _spade(dimensions, channels, maps) if maps else None
+        self.modulate = Modulation(dimensions, channels, maps, style) if maps else None
 
-    def forward(self, x: torch.Tensor, maps: torch.Tensor | None = None) -> torch.Tensor:
-        """(b, channels, *size), and maps of any size, to the same shape."""
-        y = x if self.modulate is None else self.modulate(x, maps)
+    def forward(
+        self, x: torch.Tensor, maps: torch.Tensor | None = None, style: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(b, channels, *size), maps of any size and style (b, style), to the same shape."""
+        y = x if self.modulate is None else self.modulate(x, maps, style)
         for layer in (self.first, self.second):
             y = layer(nn.functional.leaky_relu(y, SLOPE))
         return x + y
 
 
-def _spade(dimensions: int, channels: int, maps: int) -> nn.Module:
-    hidden = max(8, channels // 2)
-    return SPADE(maps, channels, 3, dimensions, hidden, norm="INSTANCE", norm_params={"affine": False})
+class Modulation(SPADE):
+    """Normalises each channel of each image, then scales and shifts it by the maps, place by place, and by the style.
+
+    Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019, equation 1, for the maps;
+    Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV 2017,
+    equation 8, for the style. The normalisation removes what a latent did to a channel as a whole, so that without a
+    style all images of one map would look alike.
+    """
+
+    def __init__(self, dimensions: int, channels: int, maps: int, style: int) -> None:
+        hidden = max(8, channels // 2)
+        super().__init__(maps, channels, 3, dimensions, hidden, norm="INSTANCE", norm_params={"affine": False})
+        self.style = nn.Linear(style, 2 * channels) if style else None
+
+    def forward(self, x: torch.Tensor, maps: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        """(b, channels, *size), maps (b, m, *any) and style (b, s), to the shape of x."""
+        y = super().forward(x, maps)
+        if self.style is None:
+            return y
+        scale, shift = self.style(style).reshape(len(x), 2, -1, *[1] * (x.ndim - 2)).unbind(1)
+        return y * (1 + scale) + shift
 
 
 class Noise(nn.Module):

@@ -10,7 +10,7 @@ from monai.networks.layers import Conv, Norm
 from torch import nn
 
 from trainers.losses.classes import projection_score
-from trainers.networks.blocks import SLOPE, Embedding, ResidualBlock, channels_last, convolution, pyramid
+from trainers.networks.blocks import SLOPE, Embedding, ResidualBlock, channels_last, convolution, initialise, pyramid
 
 CONDITIONS = ("concatenate", "projection", "auxiliary")
 
@@ -130,10 +130,10 @@ class DCGANDiscriminator(Discriminator):
         previous = in_channels + (self.planes is not None)
         for index, width in enumerate(channels):
             layer = Conv[Conv.CONV, spatial_dims](previous, width, 3, 2, 1)
-            nn.init.normal_(layer.weight, 0.0, 0.02)
             layers += [layer, *(_norm(norm, spatial_dims, width) if index else []), nn.LeakyReLU(SLOPE)]
             previous = width
         self.layers = nn.Sequential(*layers, nn.Flatten())
+        initialise(self)
         channels_last(self, spatial_dims)
 
     def forward(

@@ -10,7 +10,17 @@ import torch
 from monai.networks.layers import Conv, Norm
 from torch import nn
 
-from trainers.networks.blocks import SLOPE, Embedding, Noise, ResidualBlock, channels_last, convolution, pyramid, resize
+from trainers.networks.blocks import (
+    SLOPE,
+    Embedding,
+    Noise,
+    ResidualBlock,
+    channels_last,
+    convolution,
+    initialise,
+    pyramid,
+    resize,
+)
 
 Latents = Sequence[torch.Tensor]
 OUTPUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -78,9 +88,11 @@ class ResidualGenerator(Generator):
 
     Args:
         maps: channels of a condition map (label map as one channel a value, or another modality's image); 0 for
-            none. They modulate every level but the finest, where they are added, which takes a third of the time in 3D.
+            none. They modulate every level but the finest, with the latent, and are added to the finest, which takes
+            a third of the time in 3D.
         blocks: residual blocks a level.
         noise: adds noise at every level, for texture.
+        style: the latent scales and shifts what the maps have modulated; without it, images of one map look alike.
     """
 
     def __init__(
@@ -95,15 +107,18 @@ class ResidualGenerator(Generator):
         maps: int = 0,
         blocks: int = 1,
         noise: bool = False,
+        style: bool = False,
     ) -> None:
         super().__init__(spatial_dims, size, channels, out_channels, latent, categories, output)
         self.maps = maps
         self.noisy_sizes = self.sizes if noise else []
         self.basis = nn.Parameter(torch.randn(1, channels[0], *self.sizes[0]))
         self.scale = nn.Linear(self.width, channels[0])
-        finest = len(channels) - 1
+        finest, told = len(channels) - 1, self.width if style else 0
         self.levels = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(spatial_dims, width, maps if level < finest else 0) for _ in range(blocks))
+            nn.ModuleList(
+                ResidualBlock(spatial_dims, width, maps if level < finest else 0, told) for _ in range(blocks)
+            )
             for level, width in enumerate(channels)
         )
         self.add_maps = convolution(spatial_dims, maps, channels[-1], 1) if maps else None
@@ -130,7 +145,8 @@ class ResidualGenerator(Generator):
             raise ValueError("This generator fills a map; none was given.")
         if maps is not None and not self.maps:
             raise ValueError("This generator takes no maps.")
-        scale = self.scale(self._start(latents[0], targets))
+        style = self._start(latents[0], targets)
+        scale = self.scale(style)
         x = self.basis * scale.reshape(*scale.shape, *[1] * len(self.sizes[0]))
         for index, blocks in enumerate(self.levels):
             if index:
@@ -141,7 +157,7 @@ class ResidualGenerator(Generator):
             if self.add_maps is not None and index == len(self.levels) - 1:
                 x = x + self.add_maps(small)
             for block in cast(nn.ModuleList, blocks):
-                x = block(x, small)
+                x = block(x, small, style)
         return self.output(self.to_image(nn.functional.leaky_relu(x, SLOPE)))
 
 
@@ -172,10 +188,7 @@ class DCGANGenerator(Generator):
         layers.append(convolution(spatial_dims, channels[-1], out_channels))
         self.layers = nn.Sequential(*layers)
         channels_last(self, spatial_dims)
-        for module in self.layers:
-            weight = getattr(module, "weight", None)
-            if isinstance(weight, torch.Tensor) and weight.ndim > 1:
-                nn.init.normal_(weight, 0.0, 0.02)  # ibid., section 4
+        initialise(self)
 
     def forward(
         self, latents: Latents, targets: torch.Tensor | None = None, maps: torch.Tensor | None = None

@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.networks.blocks import SPADE
 from torch import nn
 
 from trainers.networks import build
-from trainers.networks.blocks import Embedding, ResidualBlock, pyramid
+from trainers.networks.blocks import Embedding, Modulation, ResidualBlock, pyramid
 from trainers.networks.generator import Generator
 from trainers.spec import ModelNotAvailable, load_weights, save_weights
 from trainers.tasks.synthesis.presets import PRESETS, Shape, networks_of
@@ -301,3 +302,36 @@ def test_a_residual_block_starts_as_the_identity() -> None:
     block = ResidualBlock(2, 4)
     x = torch.randn(1, 4, 6, 6, generator=seeded())
     assert torch.equal(block(x), x)
+
+
+def test_maps_alone_hide_what_a_latent_did_and_the_style_shows_it() -> None:
+    torch.manual_seed(0)
+    x, maps, styles = torch.randn(1, 3, 6, 6), torch.randn(1, 2, 6, 6), torch.randn(2, 1, 4)
+    without, told = Modulation(2, 3, 2, 0), Modulation(2, 3, 2, 4)
+    torch.testing.assert_close(without(5 * x, maps, None), without(x, maps, None), atol=1e-3, rtol=1e-3)
+    assert float((told(x, maps, styles[0]) - told(x, maps, styles[1])).abs().mean().detach()) > 0.1
+
+
+@pytest.mark.parametrize("size", [(6, 5), (6, 5, 4)], ids=str)
+def test_a_style_scales_and_shifts_each_channel_of_each_image(size: tuple[int, ...]) -> None:
+    """Huang and Belongie 2017, equation 8, after the maps."""
+    torch.manual_seed(0)
+    block = Modulation(len(size), 3, maps=2, style=4)
+    x, maps, style = torch.randn(2, 3, *size), torch.randn(2, 2, *size), torch.randn(2, 4)
+    assert block.style is not None
+    told, plain = block(x, maps, style), SPADE.forward(block, x, maps)
+    numbers = style @ block.style.weight.T + block.style.bias
+    for image in range(2):
+        for channel in range(3):
+            expected = plain[image, channel] * (1 + numbers[image, channel]) + numbers[image, 3 + channel]
+            torch.testing.assert_close(told[image, channel], expected)
+    torch.testing.assert_close(Modulation(len(size), 3, 2, 0)(x, maps, None).shape, x.shape)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "wgan-gp"])
+def test_signals_neither_fade_nor_grow_through_a_narrow_dcgan(name: str) -> None:
+    torch.manual_seed(0)
+    outline = Shape((28, 28), generator=(96, 48, 16), discriminator=(32, 64, 96))
+    _, discriminator = (build(network) for network in networks_of(PRESETS[name], outline))
+    seen = discriminator.layers[0](torch.randn(64, 1, 28, 28))  # type: ignore[union-attr, operator]
+    assert 0.5 < float(seen.std()) < 3

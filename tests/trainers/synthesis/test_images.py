@@ -85,17 +85,25 @@ def test_without_a_label_the_window_is_the_images_middle() -> None:
     np.testing.assert_array_equal(prepare_sample(moved, replace(CUBE, window=(5, 5, 5)))[0], image)
 
 
-def test_beyond_the_image_its_edge_goes_on() -> None:
+def test_beyond_the_image_it_is_mirrored() -> None:
     array = np.broadcast_to(np.linspace(100, 900, 9, dtype=np.float32)[:, None, None], (9, 9, 9)).copy()
     label = np.zeros((9, 9, 9), np.uint8)
     label[7:, 3:6, 3:6] = 2
     image, classes = prepare_sample(Sample(array[None], label, np.eye(4)), CUBE, [2])
     assert classes is not None and image.min() > -0.81
     start = 2  # the organ's middle is at 7.5, the window begins 5.5 before it
-    expected = np.interp(np.arange(start, start + 12), np.arange(9), np.linspace(100, 900, 9)) / 500 - 1
+    seen = np.abs(8 - np.abs(8 - np.arange(start, start + 12)))  # 2 to 8, and back to 3
+    expected = np.linspace(100, 900, 9)[seen] / 500 - 1
     np.testing.assert_allclose(image[0, :, 0, 0], expected, atol=1e-5)
     assert (image[0] == image[0, :, :1, :1]).all()
     assert (classes[7:] == 0).all() and (classes == 1).sum() == 18
+
+
+def test_a_window_far_larger_than_the_image_ends_with_its_edges() -> None:
+    array = np.arange(3, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32) * 400
+    image, _ = prepare_sample(Sample(array[None], None, np.eye(4)), replace(CUBE, window=(11, 3, 3)))
+    line = (image[0, :, 1, 1] + 1) * 500 / 400
+    np.testing.assert_allclose(line, [0, 0, 2, 1, 0, 1, 2, 1, 0, 2, 2], atol=1e-4)
 
 
 def test_label_values_become_indices_in_the_order_given() -> None:

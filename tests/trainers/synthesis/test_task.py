@@ -106,6 +106,35 @@ def test_the_limit_can_be_set() -> None:
     assert parameters(task, "discriminator").abs().max() <= 0.005 + 1e-9
 
 
+def test_the_penalty_falls_unless_it_is_kept() -> None:
+    weights = {
+        falling: [
+            float(task_of("default", falling=falling)._penalty_weight(torch.tensor(p))) for p in (0.0, 0.25, 0.5, 1.0)
+        ]
+        for falling in (True, False)
+    }
+    assert weights[False] == [1.0] * 4
+    assert weights[True] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def test_moved_images_keep_their_labels_and_come_again_by_seed() -> None:
+    """Each organ is bright, so that image and label must say the same of where it lies."""
+    images = organs(6)
+    assert images.labels is not None
+    bright = replace(images, array=np.where(images.labels[:, None] > 0, 0.9, -0.9).astype(np.float32))
+    torch.manual_seed(0)
+    task = SynthesisTask(bright, SOLID, SynthesisConfig("default", 5, moves=True))
+    batch, again = task.batch(3, 40, 0), task.batch(3, 40, 0)
+    for key in ("image", "labels"):
+        assert torch.equal(batch[key], again[key])
+    assert batch["labels"].dtype is torch.int64 and batch["labels"].unique().tolist() == [0, 1, 2]
+    agrees = (batch["image"] > 0) == (batch["labels"] > 0)
+    assert agrees.float().mean() > 0.97 and batch["image"].abs().max() <= 1
+    known = {label.tobytes() for label in images.labels}
+    same = sum(label.numpy().astype(np.uint8).tobytes() in known for label in batch["labels"])
+    assert 5 < same < 35  # half of them are moved
+
+
 @pytest.mark.parametrize(("preset", "every"), [("wgan", 5), ("wgan-gp", 5), ("default", 1)])
 def test_a_critic_learns_more_often_than_its_generator(preset: str, every: int) -> None:
     task = task_of(preset)

@@ -166,7 +166,7 @@ def to_volume(image: npt.NDArray[Any], settings: SynthesisPreprocess, affine: np
 def _cut_volume(
     sample: Sample, settings: SynthesisPreprocess, labelled: bool
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """The window around the labelled organ, or around the image's middle; beyond the image its edge goes on."""
+    """The window around the labelled organ, or around the image's middle; beyond the image it is mirrored."""
     first = Volume(sample.image[0], np.eye(4) if sample.affine is None else sample.affine)
     grid = CanonicalGrid(first, settings.spacing)
     middle = (np.array(grid.shape) - 1) / 2
@@ -187,11 +187,14 @@ def middle_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 
 
 def _extend(channel: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Fills voxels outside the image with the nearest one inside."""
+    """Fills voxels outside the image with their mirror images at its edge, or the edge where those are outside too."""
     if inside.all() or not inside.any():
         return channel
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return channel[tuple(nearest)]
+    nearest = np.asarray(ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True))
+    limit = np.array(channel.shape).reshape(-1, *[1] * channel.ndim) - 1
+    mirrored = np.clip(2 * nearest - np.indices(channel.shape), 0, limit)
+    source = np.where(inside[tuple(mirrored)], mirrored, nearest)
+    return channel[tuple(source)]
 
 
 def _cut_picture(

@@ -118,7 +118,7 @@ def networks_of(preset: Preset, shape: Shape) -> tuple[Network, Network]:
         **dict(preset.discriminator_options),
     }  # fmt: skip
     if residual:
-        generator |= {"maps": shape.maps, "noise": shape.noise}
+        generator |= {"maps": shape.maps, "noise": shape.noise, "style": bool(shape.maps)}
         discriminator |= {"stem": shape.stem, "patches": shape.patches}
     return generator, discriminator
 

@@ -12,14 +12,14 @@ from monai.transforms import RandAffine
 from scipy import ndimage
 from torch import nn
 
+from trainers.augment import ROTATE, SCALE
 from trainers.networks.blocks import resize
 from trainers.networks.generator import Generator
 from trainers.tasks.synthesis.images import Images, Labels
 
 VARIATIONS = 8  # of each real map, turned, scaled and bent a little
-ROTATE, SCALE = 0.1, 0.05  # radians; share of the size
 TRIES = 20
-REACH = 8.0  # voxels from the outline beyond which a distance is not told
+REACH = 4.0  # voxels from the outline beyond which a distance is not told
 EXTREMES = (1.0, 99.0)  # percentiles of the real volumes that bound those of made maps
 
 

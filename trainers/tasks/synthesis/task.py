@@ -14,6 +14,7 @@ import torch
 from monai.networks.utils import one_hot
 from torch import nn
 
+from trainers.augment import small_moves
 from trainers.diffaugment import AdaptiveAugment, DiffAugmentSettings
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import ADVERSARIAL
@@ -38,17 +39,20 @@ class SynthesisConfig:
 
     Attributes:
         preset: name in PRESETS. steps: of the whole run, for the penalty's schedule.
-        penalty: replaces the preset's weight; 0 keeps it. ada_kimg: thousands of images in which the augmentation's
-            probability can go from 0 to 1.
+        penalty: replaces the preset's weight; 0 keeps it. falling: whether it falls as the preset says.
+        ada_kimg: thousands of images in which the augmentation's probability can go from 0 to 1.
         augment: whether the preset's augmentation is used.
+        moves: turns, scales and shifts real images a little, with their labels; made images then vary as much.
         seed: of batches and latents.
     """
 
     preset: str = "default"
     steps: int = 1000
     penalty: float = 0.0
+    falling: bool = True
     ada_kimg: float = 50.0
     augment: bool = True
+    moves: bool = False
     seed: int = 0
 
 
@@ -97,6 +101,7 @@ class SynthesisTask(TrainingTask):
         self._generator = cast(Generator, generator)
         self._judge = AugmentedDiscriminator(discriminator, self._augmentation())
         self.networks = {"generator": generator, "discriminator": self._judge}
+        self._moves = small_moves(len(shape.size))
         self._weight = config.penalty or self.preset.weight
         self._real_features = None if validation is None else self._features(validation.array)
 
@@ -122,7 +127,18 @@ class SynthesisTask(TrainingTask):
             batch["targets"] = torch.from_numpy(self.train.targets[chosen])
         if self.shape.maps and self.train.labels is not None:
             batch["labels"] = torch.from_numpy(self.train.labels[chosen].astype(np.int64))[:, None]
-        return batch
+        return self._moved(batch, random) if self.config.moves else batch
+
+    def _moved(self, batch: Batch, random: np.random.Generator) -> Batch:
+        """Half of the images, with their labels, turned, scaled and shifted a little."""
+        self._moves.set_random_state(seed=int(random.integers(2**31)))
+        keys = [key for key in ("image", "labels") if key in batch]
+        moved = [
+            self._moves({key.removesuffix("s"): batch[key][i] for key in keys}) for i in range(len(batch["image"]))
+        ]
+        each = {key: torch.stack([cast(Any, m[key.removesuffix("s")]).as_tensor() for m in moved]) for key in keys}
+        each["image"] = each["image"].clamp(-1, 1)  # splines overshoot
+        return batch | {key: value.to(batch[key].dtype) for key, value in each.items()}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """KID between the averaged generator's images and the validation images, for their classes and maps."""
@@ -275,7 +291,7 @@ class SynthesisTask(TrainingTask):
     def _penalty_weight(self, progress: torch.Tensor) -> torch.Tensor:
         """The penalty's weight, which falls along a cosine over the first half of the run and then stays."""
         last = self.preset.final_weight
-        if last is None:
+        if last is None or not self.config.falling:
             return torch.full_like(progress, self._weight)
         fallen = self._weight * last / self.preset.weight
         share = 0.5 * (1 + torch.cos(math.pi * (2 * progress).clamp(max=1)))
