@@ -186,6 +186,7 @@ class _Fitter:
         self.dtype = pick_precision(config.precision, self.device)
         self._wrap_networks()
         self.phases = task.phases()
+        self.averages = {name: self._average(name) for name in self.raw}
         self.optimisers = [self._optimiser(phase) for phase in self.phases]
         self.schedules = [self._scheduler(o, p) for o, p in zip(self.optimisers, self.phases, strict=True)]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -217,14 +218,18 @@ class _Fitter:
 
     def _wrap_networks(self) -> None:
         """Moves networks, makes their averages, and lets several processes share gradients."""
-        ema = get_ema_multi_avg_fn(self.config.ema)
         self.raw = {name: net.to(self.device) for name, net in self.task.networks.items()}
         self.trainable = {name: [p for p in net.parameters() if p.requires_grad] for name, net in self.raw.items()}
-        self.averages = {n: AveragedModel(net, multi_avg_fn=ema, use_buffers=True) for n, net in self.raw.items()}
         self.shared: dict[str, nn.Module] = dict(self.raw)
         if self.world.size > 1:
             devices = [self.device] if self.device.type == "cuda" else None
             self.shared = {n: DistributedDataParallel(net, device_ids=devices) for n, net in self.raw.items()}
+
+    def _average(self, name: str) -> AveragedModel:
+        """An average that looks equally many steps back, however seldom the network has its turn."""
+        every = min((phase.every for phase in self.phases if name in phase.networks), default=1)
+        ema = get_ema_multi_avg_fn(self.config.ema**every)
+        return AveragedModel(self.raw[name], multi_avg_fn=ema, use_buffers=True)
 
     def _optimiser(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for name in phase.networks for p in self.trainable[name]]

@@ -78,7 +78,7 @@ def test_the_last_phase_tells_its_loss_at_its_turns_alone() -> None:
 
 
 def test_an_average_follows_what_changed() -> None:
-    """Of a network that moved twice in six steps it is the average of two states, not of six."""
+    """Of a network that moved twice in six steps it is the average of two states, as far back as six steps reach."""
     task = Turns(3)
     seen = []
 
@@ -88,7 +88,7 @@ def test_an_average_follows_what_changed() -> None:
                 seen.append(task.networks["other"].weight.item())
 
     networks, _ = fit(task, replace(CONFIG, steps=6, ema=0.75), monitor=Watch())
-    assert networks["other"].weight.item() == pytest.approx(0.75 * seen[2] + 0.25 * seen[5])
+    assert networks["other"].weight.item() == pytest.approx(0.75**3 * seen[2] + (1 - 0.75**3) * seen[5])
 
 
 def test_turns_are_kept_by_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -46,18 +46,21 @@ _WITHOUT_NORM = (("norm", "none"),)
 
 PRESETS: dict[str, Preset] = {
     "gan": Preset(
-        "Goodfellow et al. 2014", "PerceptronGenerator", "PerceptronDiscriminator", "non_saturating"
+        "Goodfellow et al. 2014", "PerceptronGenerator", "PerceptronDiscriminator", "non_saturating",
+        learning_rate=5e-4,
     ),
     "dcgan": Preset(
         "Radford et al. 2016", "DCGANGenerator", "DCGANDiscriminator", "non_saturating"
     ),
     "wgan": Preset(
         "Arjovsky et al. 2017", "DCGANGenerator", "DCGANDiscriminator", "wasserstein",
-        penalty="clip", weight=0.02, critic_steps=5, betas=(0.0, 0.9), discriminator_options=_WITHOUT_NORM,
+        penalty="clip", weight=0.02, critic_steps=5, learning_rate=1e-3, betas=(0.0, 0.9),
+        discriminator_options=_WITHOUT_NORM,
     ),
     "wgan-gp": Preset(
         "Gulrajani et al. 2017", "DCGANGenerator", "DCGANDiscriminator", "wasserstein",
-        penalty="gradient", weight=10.0, critic_steps=5, betas=(0.0, 0.9), discriminator_options=(("norm", "layer"),),
+        penalty="gradient", weight=10.0, critic_steps=5, learning_rate=1e-3, betas=(0.0, 0.9),
+        discriminator_options=(("norm", "layer"),),
     ),
     "cgan": Preset(
         "Mirza and Osindero 2014", "DCGANGenerator", "DCGANDiscriminator", "non_saturating", condition="concatenate"
