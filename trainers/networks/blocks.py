@@ -28,12 +28,15 @@ def initialise(network: nn.Module) -> None:
     """Gives every convolution the initial spread of He et al. 2015, equation 10.
 
     DCGAN's 0.02 (Radford et al. 2016, section 4) is about that for its 128 to 1024 channels. At a tenth of them it is
-    several times too small, and the two networks chase noise for a long time.
+    several times too small, and the two networks chase noise for a long time. Embeddings of classes begin small beside
+    what they are joined to.
     """
     for module in network.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.ndim > 2:
             nn.init.kaiming_normal_(weight, a=SLOPE)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, 0.0, 0.1)
 
 
 class ResidualBlock(nn.Module):

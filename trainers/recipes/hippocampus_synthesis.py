@@ -39,7 +39,7 @@ SPEC = ModelSpec(
 RECIPE = with_preset(
     SynthesisRecipe(
         spec=SPEC,
-        preprocess=SynthesisPreprocess((32, 48, 36), (1.0, 1.0, 1.0), CLIP, ARBITRARY),
+        preprocess=SynthesisPreprocess((32, 48, 36), (1.0, 1.0, 1.0), CLIP, ARBITRARY, mirror=True),
         generator=(64, 32, 8),
         discriminator=(16, 32, 64),
         config=SynthesisConfig(falling=False, ada_kimg=20.0, moves=True),

@@ -89,19 +89,23 @@ def test_beyond_the_image_it_is_mirrored() -> None:
     array = np.broadcast_to(np.linspace(100, 900, 9, dtype=np.float32)[:, None, None], (9, 9, 9)).copy()
     label = np.zeros((9, 9, 9), np.uint8)
     label[7:, 3:6, 3:6] = 2
-    image, classes = prepare_sample(Sample(array[None], label, np.eye(4)), CUBE, [2])
+    image, classes = prepare_sample(Sample(array[None], label, np.eye(4)), replace(CUBE, mirror=True), [2])
     assert classes is not None and image.min() > -0.81
     start = 2  # the organ's middle is at 7.5, the window begins 5.5 before it
     seen = np.abs(8 - np.abs(8 - np.arange(start, start + 12)))  # 2 to 8, and back to 3
     expected = np.linspace(100, 900, 9)[seen] / 500 - 1
     np.testing.assert_allclose(image[0, :, 0, 0], expected, atol=1e-5)
     assert (image[0] == image[0, :, :1, :1]).all()
+    repeated, _ = prepare_sample(Sample(array[None], label, np.eye(4)), CUBE, [2])
+    np.testing.assert_allclose(
+        repeated[0, :, 0, 0], np.linspace(100, 900, 9)[np.minimum(start + np.arange(12), 8)] / 500 - 1, atol=1e-5
+    )
     assert (classes[7:] == 0).all() and (classes == 1).sum() == 18
 
 
 def test_a_window_far_larger_than_the_image_ends_with_its_edges() -> None:
     array = np.arange(3, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32) * 400
-    image, _ = prepare_sample(Sample(array[None], None, np.eye(4)), replace(CUBE, window=(11, 3, 3)))
+    image, _ = prepare_sample(Sample(array[None], None, np.eye(4)), replace(CUBE, window=(11, 3, 3), mirror=True))
     line = (image[0, :, 1, 1] + 1) * 500 / 400
     np.testing.assert_allclose(line, [0, 0, 2, 1, 0, 1, 2, 1, 0, 2, 2], atol=1e-4)
 

@@ -33,11 +33,11 @@ def chests(request: pytest.FixtureRequest) -> Images:
 @pytest.mark.realdata
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_comes_nearer_to_real_chests(chests: Images, preset: str) -> None:
-    steps = STEPS.get(preset, 150)
+    steps = STEPS.get(preset, 400)
     recipe = SYNTHESIS_RECIPES["chest_xray_synthesis"]
     small = replace(recipe, generator=(32, 16, 8), discriminator=(12, 16, 32), latent=16)
     small = with_preset(
-        small, preset, steps=steps, batch_size=16, ema=0.9, validate_every=0, learning_rate=RATES.get(preset, 5e-4)
+        small, preset, steps=steps, batch_size=16, ema=0.9, validate_every=0, learning_rate=RATES.get(preset, 1e-3)
     )
     unseen = chests.part(range(200, 320))
     torch.manual_seed(0)

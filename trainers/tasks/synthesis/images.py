@@ -27,12 +27,14 @@ class SynthesisPreprocess:
         window: size of the images, voxels. spacing: mm; empty for pictures, which have none.
         clip: percentiles of each image that become -1 and 1, for images without units; empty takes `range`.
         range: intensities that become -1 and 1; those of made images.
+        mirror: volumes go on mirrored beyond their edge; else their edge is repeated.
     """
 
     window: tuple[int, ...]
     spacing: tuple[float, ...] = ()
     clip: tuple[float, ...] = ()
     range: tuple[float, float] = (0.0, 255.0)
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def to_volume(image: npt.NDArray[Any], settings: SynthesisPreprocess, affine: np
 def _cut_volume(
     sample: Sample, settings: SynthesisPreprocess, labelled: bool
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """The window around the labelled organ, or around the image's middle; beyond the image it is mirrored."""
+    """The window around the labelled organ, or around the image's middle, filled beyond the image."""
     first = Volume(sample.image[0], np.eye(4) if sample.affine is None else sample.affine)
     grid = CanonicalGrid(first, settings.spacing)
     middle = (np.array(grid.shape) - 1) / 2
@@ -175,7 +177,7 @@ def _cut_volume(
         middle = middle_of(whole > 0)
     window = Window.around(middle, settings.window)
     inside = grid.inside(window)
-    channels = [_extend(grid.extract(channel, window), inside) for channel in sample.image]
+    channels = [_extend(grid.extract(channel, window), inside, settings.mirror) for channel in sample.image]
     label = grid.extract_label(sample.label, window) if labelled and sample.label is not None else None
     return np.stack(channels), label
 
@@ -186,11 +188,13 @@ def middle_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     return (spots.min(0) + spots.max(0)) / 2
 
 
-def _extend(channel: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Fills voxels outside the image with their mirror images at its edge, or the edge where those are outside too."""
+def _extend(channel: Floats, inside: npt.NDArray[np.bool_], mirror: bool) -> Floats:
+    """Fills voxels outside the image with their mirror images at its edge, or with the edge where there is none."""
     if inside.all() or not inside.any():
         return channel
     nearest = np.asarray(ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True))
+    if not mirror:
+        return channel[tuple(nearest)]
     limit = np.array(channel.shape).reshape(-1, *[1] * channel.ndim) - 1
     mirrored = np.clip(2 * nearest - np.indices(channel.shape), 0, limit)
     source = np.where(inside[tuple(mirrored)], mirrored, nearest)

@@ -104,7 +104,7 @@ def recipe_for(
         data=data.name, modality=data.channels[0] if not several else "",
     )  # fmt: skip
     preprocess = SynthesisPreprocess(
-        size, (spacing,) * 3 if volumes else (), () if units else CLIP, units or ARBITRARY
+        size, (spacing,) * 3 if volumes else (), () if units else CLIP, units or ARBITRARY, mirror=volumes
     )  # fmt: skip
     return with_preset(
         SynthesisRecipe(
