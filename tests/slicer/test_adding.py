@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -32,19 +33,23 @@ def add(studio: Workflow) -> dict[int, str]:
     return {number: addition.kind for number, addition in studio.wait(studio.add_accepted(), 10).items()}
 
 
-def study(seed: int) -> str:
-    return f"synthetic_{MODEL}_{seed}"
+def study(gallery: Gallery, number: int) -> str:
+    """Returns the id that a sample gets: its seed and a checksum of its files."""
+    sample = gallery.samples[number - 1]
+    assert sample.label is not None
+    checksum = sha256(sample.image.read_bytes() + sample.label.read_bytes()).hexdigest()
+    return f"synthetic_{MODEL}_{sample.seed}_{checksum[:8]}"
 
 
 def test_the_accepted_ones_become_studies(studio: Workflow, served: TestServer, user: Asked) -> None:
     gallery = accept(studio, 1, 3)
     assert add(studio) == {1: ADDED, 3: ADDED}
-    world = served.world
-    assert sorted(world.labels) == [study(40), study(42)]
-    assert world.studies[study(42)] == gallery.samples[2].image.read_bytes(), "byte for byte, header mark and all"
-    assert world.labels[study(42)] == gallery.samples[2].label.read_bytes()
-    assert world.synthetic[study(42)] == {"model": MODEL, "version": "v0001", "seed": 42, "class": "atrophy"}
-    assert any(f"PUT /datastore/label?image={study(40)}&tag=final" in r for r in world.requests)
+    world, first, third = served.world, study(gallery, 1), study(gallery, 3)
+    assert sorted(world.labels) == [first, third]
+    assert world.studies[third] == gallery.samples[2].image.read_bytes(), "byte for byte, header mark and all"
+    assert world.labels[third] == gallery.samples[2].label.read_bytes()
+    assert world.synthetic[third] == {"model": MODEL, "version": "v0001", "seed": 42, "class": "atrophy"}
+    assert any(f"PUT /datastore/label?image={first}&tag=final" in r for r in world.requests)
     assert user.requests == [], "nothing of a patient was sent"
     assert studio.state.message.kind == "success" and "2 synthetic studies were added" in studio.state.message.text
     until(studio, lambda: studio.state.server.synthetic == 2)
@@ -52,25 +57,36 @@ def test_the_accepted_ones_become_studies(studio: Workflow, served: TestServer, 
 
 
 def test_one_that_is_there_already_does_not_stop_the_others(studio: Workflow, served: TestServer) -> None:
-    served.world.studies[study(40)] = b"somebody's"
-    accept(studio, 1, 2)
+    first = study(accept(studio, 1, 2), 1)
+    served.world.studies[first] = b"somebody's"
     assert add(studio) == {1: THERE, 2: ADDED}
-    assert served.world.studies[study(40)] == b"somebody's" and study(40) not in served.world.labels
+    assert served.world.studies[first] == b"somebody's" and first not in served.world.labels
     message = studio.state.message
     assert message.kind == "warning" and "1 synthetic study was added" in message.text
-    assert message.details == ("Sample 1 (seed 40): a study of this model and seed is there already.",)
+    assert message.details == ("Sample 1 (seed 40): this sample is there already.",)
     assert studio.state.gallery.waiting == ()
 
 
 def test_one_that_fails_does_not_stop_the_others_and_can_be_tried_again(studio: Workflow, served: TestServer) -> None:
-    accept(studio, 1, 2)
-    refuse_label_once(studio, served, study(40))
+    first = study(accept(studio, 1, 2), 1)
+    refuse_label_once(studio, served, first)
     assert add(studio) == {1: FAILED, 2: ADDED}
     assert "The label is empty. Draw it." in studio.state.message.details[0]
     assert studio.state.message.kind == "warning" and [s.number for s in studio.state.gallery.waiting] == [1]
-    assert study(40) in served.world.studies and study(40) not in served.world.labels
+    assert first in served.world.studies and first not in served.world.labels
     assert add(studio) == {1: ADDED}, "its image is there from the first try, its label follows"
-    assert study(40) in served.world.labels and studio.state.gallery.waiting == ()
+    assert first in served.world.labels and studio.state.gallery.waiting == ()
+
+
+def test_one_seed_makes_other_samples_of_other_classes(studio: Workflow, served: TestServer) -> None:
+    first = study(accept(studio, 1), 1)
+    assert add(studio) == {1: ADDED}
+    assert study(accept(studio, 1), 1) == first
+    assert add(studio) == {1: THERE}, "asked for again, it is the same sample"
+    other = studio.wait(studio.generate(MODEL, {"number": 1, "seed": 40, "class": "healthy"}), 10)
+    studio.judge(True, 1)
+    assert add(studio) == {1: ADDED}
+    assert sorted(served.world.labels) == sorted([first, study(other, 1)])
 
 
 def refuse_label_once(studio: Workflow, served: TestServer, name: str) -> None:
@@ -90,29 +106,29 @@ def refuse_label_once(studio: Workflow, served: TestServer, name: str) -> None:
 def test_without_a_server_the_rest_is_not_tried(
     studio: Workflow, served: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept(studio, 1, 2, 3)
+    gallery = accept(studio, 1, 2, 3)
     real, tried = MedGANClient.upload_image, []
 
     def broken(self: MedGANClient, file: Any, image_id: str, *args: Any, **more: Any) -> str:
         tried.append(image_id)
-        if image_id == study(41):
+        if image_id == study(gallery, 2):
             raise errors.ConnectionRefused("Nothing answers.", "Start the server.")
         return real(self, file, image_id, *args, **more)
 
     monkeypatch.setattr(MedGANClient, "upload_image", broken)
     assert add(studio) == {1: ADDED, 2: FAILED, 3: UNTRIED}
-    assert tried == [study(40), study(41)]
+    assert tried == [study(gallery, 1), study(gallery, 2)]
     assert [line.split(":")[0] for line in studio.state.message.details] == ["Sample 2 (seed 41)", "Sample 3 (seed 42)"]
 
 
 def test_cancel_tells_what_was_added_before(
     studio: Workflow, served: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept(studio, 1, 2)
+    gallery = accept(studio, 1, 2)
     real, begun = MedGANClient.upload_image, threading.Event()
 
     def slow(self: MedGANClient, file: Any, image_id: str, *args: Any, **more: Any) -> str:
-        if image_id == study(41):
+        if image_id == study(gallery, 2):
             begun.set()
             more["cancel"].wait(10)
             more["cancel"].raise_if_cancelled()

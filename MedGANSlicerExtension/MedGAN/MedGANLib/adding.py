@@ -24,7 +24,7 @@ from .state import counted
 
 HOPELESS = (Cancelled, ConnectionRefused, HostNotFound, TimedOut, TLSFailed, TokenRequired)
 """Failures that the next sample would meet too."""
-THERE_TEXT = "a study of this model and seed is there already"
+THERE_TEXT = "this sample is there already"
 
 
 class AddWork:

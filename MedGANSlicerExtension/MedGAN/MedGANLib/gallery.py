@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,8 +103,12 @@ class Gallery:
 
 
 def study_id(gallery: Gallery, sample: Sample) -> str:
-    """Return the id under which a sample is a study of the server."""
-    return f"synthetic_{gallery.model.name}_{sample.seed}"
+    """Return the id under which a sample is a study of the server.
+
+    The seed alone does not tell samples of other classes, shapes or versions apart; a checksum of the files does.
+    """
+    content = b"".join(file.read_bytes() for file in (sample.image, sample.label) if file is not None)
+    return f"synthetic_{gallery.model.name}_{sample.seed}_{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def make_gallery(result: InferResult, model: ModelInfo, server: str, from_shape: bool) -> Gallery:
