@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -183,3 +185,9 @@ def client_of(config: ServerConfig) -> TestClient:
     api = create_app(config)
     api.state.services = Services.of(MedGANApp(str(config.data), str(config.studies), config.to_conf()))
     return TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)
+
+
+def infer(client: TestClient, model: str, query: dict[str, Any] | None = None, files: Any = None, **params: Any) -> Any:
+    """The answer of a model, asked without a study."""
+    data = {"params": json.dumps(params)}
+    return client.post(f"/infer/{model}", params=query or {}, data=data, files=files)

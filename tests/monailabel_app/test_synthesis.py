@@ -6,11 +6,9 @@ import dataclasses
 import io
 import json
 import shutil
-import threading
 import time
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from server_world import LABELS, PICTURES, SHAPES, client_of, error, make_synthesis
+from server_world import LABELS, PICTURES, SHAPES, client_of, error, infer, make_synthesis
 
 from monailabel_app.config import ServerConfig
-from monailabel_app.infers.synthesis import SynthesisInfer
 from monailabel_app.synthetic import LARGEST_SEED, Mark, mark_of
 from trainers.data.volumes import Limits, Volume, read_metadata, read_volume, same_grid, write_volume
-from trainers.monitor import Monitor
 from trainers.spec import WEIGHTS_FILE, ModelSpec
-from trainers.tasks.synthesis import Synthetic
 
 CLASSES = ["healthy", "pneumonia"]
 
@@ -46,11 +41,6 @@ def config(generators: Path, tmp_path: Path) -> ServerConfig:
 @pytest.fixture
 def client(config: ServerConfig) -> TestClient:
     return client_of(config)
-
-
-def infer(client: TestClient, model: str, query: dict[str, Any] | None = None, files: Any = None, **params: Any) -> Any:
-    data = {"params": json.dumps(params)}
-    return client.post(f"/infer/{model}", params=query or {}, data=data, files=files)
 
 
 def described(client: TestClient, model: str, **params: Any) -> dict[str, Any]:
@@ -199,6 +189,7 @@ def test_the_same_seed_makes_the_same_voxels_and_each_sample_can_be_made_alone(
     other = bundle(client, tmp_path / "3", model, number=3, seed=12345)
     for name, volume in first.volumes.items():
         assert volume.array.tobytes() == again.volumes[name].array.tobytes()
+        assert first.files[name].read_bytes() == again.files[name].read_bytes(), "clients know a sample by its bytes"
     assert first.volumes["image_001"].array.tobytes() != other.volumes["image_001"].array.tobytes()
     last = first.manifest["samples"][2]
     told = {"class": last["class"]} if last["class"] else {}
@@ -398,83 +389,3 @@ def test_without_usable_weights_there_are_no_images(
     assert error(infer(client, model)) == (503, "model_not_available")
     assert described(client, other)["model"] == other
     assert set(client.get("/info/").json()["models"]) == {PICTURES, SHAPES}
-
-
-# Cancelling and queueing, with a model that takes its time.
-
-
-class Slow:
-    """A model that makes nothing for a while, and notes how many of it do so at once."""
-
-    running = most = 0
-    lock = threading.Lock()
-    seconds = 0.2
-
-    def __init__(self, folder: Path) -> None:
-        self.spec = ModelSpec.load(folder)
-
-    def __call__(self, number: int = 1, seed: int = 0, monitor: Monitor = Monitor(), **_: Any) -> list[Synthetic]:
-        with Slow.lock:
-            Slow.running += 1
-            Slow.most = max(Slow.most, Slow.running)
-        try:
-            end = time.monotonic() + Slow.seconds
-            while (left := end - time.monotonic()) > 0:
-                monitor.check()
-                monitor.report(progress=1 - left / Slow.seconds)
-                time.sleep(0.01)
-        finally:
-            with Slow.lock:
-                Slow.running -= 1
-        return [Synthetic(Volume(np.zeros((4, 4, 1), np.uint8), np.eye(4)), None, seed, None)]
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> type[Slow]:
-    monkeypatch.setattr(SynthesisInfer, "load", Slow)
-    Slow.most = 0
-    return Slow
-
-
-def test_progress_is_told_and_a_running_and_a_waiting_job_can_be_cancelled(
-    client: TestClient, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slow, "seconds", 30.0)
-
-    def state(job: str) -> dict[str, Any]:
-        found: dict[str, Any] = client.get(f"/jobs/{job}").json()
-        return found
-
-    def wait(job: str, wanted: str) -> None:
-        end = time.monotonic() + 10
-        while state(job).get("state") != wanted:
-            assert time.monotonic() < end, state(job)
-            time.sleep(0.02)
-
-    with ThreadPoolExecutor(2) as pool:
-        runs = pool.submit(infer, client, PICTURES, job_id="runs")
-        wait("runs", "running")
-        waits = pool.submit(infer, client, PICTURES, job_id="waits")
-        wait("waits", "queued")
-        time.sleep(0.1)
-        assert 0 < state("runs")["progress"] < 1
-        start = time.monotonic()
-        for job in ("waits", "runs"):
-            assert client.delete(f"/jobs/{job}").status_code == 200
-        assert [error(future.result(10)) for future in (runs, waits)] == [(409, "cancelled")] * 2
-        assert time.monotonic() - start < 3
-    assert slow.most == 1 and state("runs")["state"] == "cancelled"
-
-
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_no_more_compute_at_once_than_the_server_allows(
-    generators: Path, tmp_path: Path, slow: type[Slow], concurrency: int
-) -> None:
-    (tmp_path / "studies").mkdir()
-    client = client_of(
-        ServerConfig(tmp_path / "studies", tmp_path / "data", models=generators, concurrency=concurrency)
-    )
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(infer, client, PICTURES, {"output": "json"}) for _ in range(4)]
-        assert [answer.result().status_code for answer in answers] == [200] * 4
-    assert slow.most == concurrency
