@@ -89,7 +89,7 @@ def _loop(axis: Any) -> None:
 
 
 def synthesise(folder: Path) -> None:
-    """The module's own panel after it made eight samples, in a stand-in for Slicer, with a small test server."""
+    """The module's own panel after a real server made eight samples, in a stand-in for Slicer."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.host.pictures import draw_synthesis
 

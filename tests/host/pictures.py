@@ -1,7 +1,8 @@
 """Makes the pictures of the documentation and the module's icon.
 
-``python -m tests.host.pictures`` draws every state of the module, with a small test server and synthetic studies. The
-result on a real head (docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
+``python -m tests.host.pictures`` draws every state of the module, with a small test server and synthetic studies; the
+panel *Synthesise* is drawn by ``python docs/pictures.py``, with the shipped model. The result on a real head
+(docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
 
     python -m monailabel_app serve --studies FOLDER --port 8917
     python -m tests.host.pictures --server http://127.0.0.1:8917 --point -26 -22 -14 --point 26 -22 -14
@@ -139,7 +140,6 @@ def _tour(user: User) -> None:
         user.open_only("serverSection", "studySection", "runSection")
         user.picture("connected")
         _draw_result(user, server.url, ())
-        _synthesise(user)
         _train(user)
         _ask_consent(user)
 
@@ -158,12 +158,14 @@ def _draw_result(user: User, address: str, points: tuple[Point, ...]) -> None:
 
 
 def draw_synthesis(folder: Path) -> None:
-    """Draws the panel *Synthesise* into `slicer-synthesise.png`, with a small test server."""
-    with opened(folder) as user:
-        from MedGANLib.testing.server import TestServer
+    """Draws the panel *Synthesise* into `slicer-synthesise.png`, with the shipped model on a real server."""
+    from demo.server import running_server
 
-        with TestServer() as server:
-            user.connect(server.url)
+    with opened(folder) as user, tempfile.TemporaryDirectory() as temporary:
+        studies = Path(temporary) / "studies"
+        studies.mkdir()
+        with running_server(studies, Path(temporary) / "server.log", "--data", str(Path(temporary) / "data")) as url:
+            user.connect(url)
             _synthesise(user)
 
 
@@ -171,7 +173,7 @@ def _synthesise(user: User) -> None:
     user.open_only("synthesiseSection")
     user.panel("SynthesisePanel").form.field("number").widget.value = 8
     user.press("generateButton")
-    user.idle()
+    user.idle(120)
     for step in range(3):
         if step != 1:
             user.ui.acceptBox.click()
