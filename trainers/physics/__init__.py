@@ -1,0 +1,1 @@
+"""How scanners make images, and how images get worse: what a reconstruction must not contradict."""
