@@ -12,6 +12,7 @@ from trainers.networks.discriminator import DCGANDiscriminator, ResidualDiscrimi
 from trainers.networks.encoder import FeatureEncoder
 from trainers.networks.generator import DCGANGenerator, ResidualGenerator
 from trainers.networks.perceptron import PerceptronDiscriminator, PerceptronGenerator
+from trainers.networks.reconstruction import Denoiser, SuperResolver, UnrolledReconstructor
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "DynUNet": DynUNet,
@@ -24,6 +25,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "ResidualGenerator": ResidualGenerator,
     "ResidualDiscriminator": ResidualDiscriminator,
     "FeatureEncoder": FeatureEncoder,
+    "SuperResolver": SuperResolver,
+    "UnrolledReconstructor": UnrolledReconstructor,
+    "Denoiser": Denoiser,
 }
 
 

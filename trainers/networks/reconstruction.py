@@ -1,0 +1,189 @@
+"""Networks that make a better image of a measurement, say how far off they may be, and never contradict it.
+
+All take what was measured, by keywords, and return a `Reconstruction`. What cannot be is ruled out by their last layer,
+a projection on the images that agree with the measurement, so that it holds for any weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, resize
+from trainers.physics.kspace import keep_measured, zero_filled
+from trainers.physics.sampling import back_project
+
+
+class Reconstruction(NamedTuple):
+    """What a network makes of a measurement.
+
+    Attributes:
+        image: (b, c, *size).
+        log_error: logarithm of the error that it expects of each voxel, of the same shape.
+    """
+
+    image: torch.Tensor
+    log_error: torch.Tensor
+
+
+class SuperResolver(nn.Module):
+    """A coarse image on a grid that is finer by whole factors.
+
+    Nearly all layers work on the coarse grid, where they cost least, and fine voxels are made of channels: Shi et al.,
+    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network", CVPR
+    2016, equation 4, in 2D and 3D. The residual blocks have no normalisation, as in Lim et al., "Enhanced deep residual
+    networks for single image super-resolution", CVPRW 2017. The block averages of the output are the input.
+
+    Args:
+        spatial_dims: 2 or 3.
+        factors: fine voxels that a coarse one is wide, for each axis.
+        channels: of the layers on the coarse grid. fine_channels: of those on the fine one.
+        blocks: residual blocks.
+    """
+
+    def __init__(
+        self, spatial_dims: int, factors: Sequence[int], channels: int = 48, fine_channels: int = 16, blocks: int = 6
+    ) -> None:
+        super().__init__()
+        self.factors = tuple(factors)
+        many = fine_channels * int(torch.tensor(self.factors).prod())
+        self.first = convolution(spatial_dims, 1, channels)
+        self.body = nn.ModuleList(ResidualBlock(spatial_dims, channels) for _ in range(blocks))
+        self.rise = convolution(spatial_dims, channels, many)
+        self.last = nn.Sequential(
+            convolution(spatial_dims, fine_channels, fine_channels),
+            nn.LeakyReLU(SLOPE),
+            _quiet(convolution(spatial_dims, fine_channels, 2)),
+        )
+        channels_last(self, spatial_dims)
+
+    def forward(self, coarse: torch.Tensor) -> Reconstruction:
+        """(b, 1, *size) to (b, 1, *size * factors)."""
+        y = first = self.first(coarse)
+        for block in self.body:
+            y = block(y)
+        added, log_error = self.last(shuffle(self.rise(y + first), self.factors)).float().chunk(2, 1)
+        size = added.shape[2:]
+        return Reconstruction(back_project(resize(coarse, size) + added, coarse, self.factors), log_error)
+
+
+class UnrolledReconstructor(nn.Module):
+    """Undersampled Cartesian MR: small U-Nets, each followed by putting back the lines that were measured.
+
+    Schlemper et al., "A deep cascade of convolutional neural networks for dynamic MR image reconstruction", IEEE TMI
+    2018, section III; the U-Net as regulariser is that of Sriram et al., "End-to-end variational networks for
+    accelerated MRI reconstruction", MICCAI 2020. Complex throughout: real and imaginary parts are two channels.
+
+    Args:
+        cascades: how many U-Nets. channels: of their levels, from fine to coarse.
+    """
+
+    def __init__(self, cascades: int = 4, channels: Sequence[int] = (16, 32, 64)) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(PlaneUNet(2, 2, channels) for _ in range(cascades))
+        self.doubt = PlaneUNet(3, 1, channels[:2])
+
+    def forward(self, kspace: torch.Tensor, mask: torch.Tensor) -> Reconstruction:
+        """Complex k-space (b, 1, x, y) and mask (b, 1, 1, y) to a complex image and the error of its magnitude."""
+        image = start = zero_filled(kspace, mask)
+        for net in self.nets:
+            image = keep_measured(image + _complex(net(_real(image))), kspace, mask)
+        with torch.no_grad():
+            seen = torch.cat([_real(image), (image - start).abs()], 1)
+        return Reconstruction(image, self.doubt(seen).float())
+
+
+class PlaneUNet(nn.Module):
+    """A U-Net on slices of any size, residual at each level, without normalisation; its output begins near zero."""
+
+    def __init__(self, inputs: int, outputs: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.first = convolution(2, inputs, channels[0])
+        self.down = nn.ModuleList(ResidualBlock(2, c) for c in channels)
+        self.wider = nn.ModuleList(convolution(2, a, b, 1) for a, b in itertools.pairwise(channels))
+        self.narrower = nn.ModuleList(convolution(2, b, a, 1) for a, b in itertools.pairwise(channels))
+        self.up = nn.ModuleList(ResidualBlock(2, c) for c in channels[:-1])
+        self.last = _quiet(convolution(2, channels[0], outputs))
+        channels_last(self, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, inputs, x, y) to (b, outputs, x, y)."""
+        y, kept = self.down[0](self.first(x)), []
+        for wider, block in zip(self.wider, list(self.down)[1:], strict=True):
+            kept.append(y)
+            y = block(wider(functional.avg_pool2d(y, 2, ceil_mode=True)))
+        for level in reversed(range(len(kept))):
+            y = self.up[level](kept[level] + resize(self.narrower[level](y), kept[level].shape[2:]))
+        out: torch.Tensor = self.last(y)
+        return out
+
+
+class Denoiser(nn.Module):
+    """An image without its noise: what is taken away is learned, Zhang et al., "Beyond a Gaussian denoiser", TIP 2017.
+
+    The layers see the image on a grid that is coarser by two, its voxels as channels, which costs an eighth in 3D:
+    Zhang et al., "FFDNet: toward a fast and flexible solution for CNN-based image denoising", TIP 2018, section III.
+
+    Args:
+        spatial_dims: 2 or 3. channels: of the layers. blocks: residual blocks.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int = 48, blocks: int = 6) -> None:
+        super().__init__()
+        self.factors = (2,) * spatial_dims
+        self.first = convolution(spatial_dims, 2**spatial_dims, channels)
+        self.body = nn.ModuleList(ResidualBlock(spatial_dims, channels) for _ in range(blocks))
+        self.last = _quiet(convolution(spatial_dims, channels, 2 * 2**spatial_dims))
+        channels_last(self, spatial_dims)
+
+    def forward(self, noisy: torch.Tensor) -> Reconstruction:
+        """(b, 1, *size), each size even, to the same."""
+        y = first = self.first(gather(noisy, self.factors))
+        for block in self.body:
+            y = block(y)
+        added, log_error = shuffle(self.last(y + first), self.factors).float().chunk(2, 1)
+        return Reconstruction(noisy + added, log_error)
+
+
+def shuffle(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    """Channels to finer voxels: (b, c * n, *size) to (b, c, *size * factors), n the product of the factors.
+
+    Shi et al. 2016, equation 4. In each group of n channels the last axis counts fastest.
+    """
+    size, n = x.shape[2:], len(factors)
+    y = x.reshape(len(x), -1, *factors, *size)
+    order = [0, 1] + [axis for i in range(n) for axis in (2 + n + i, 2 + i)]
+    return y.permute(order).reshape(len(x), y.shape[1], *(s * f for s, f in zip(size, factors, strict=True)))
+
+
+def gather(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    """Voxels to channels of a coarser grid, the inverse of `shuffle`."""
+    n = len(factors)
+    split = [part for s, f in zip(x.shape[2:], factors, strict=True) for part in (s // f, f)]
+    y = x.reshape(len(x), x.shape[1], *split)
+    order = [0, 1] + [3 + 2 * i for i in range(n)] + [2 + 2 * i for i in range(n)]
+    return y.permute(order).reshape(len(x), -1, *split[::2])
+
+
+def _real(image: torch.Tensor) -> torch.Tensor:
+    """Complex (b, 1, x, y) to real and imaginary part, (b, 2, x, y)."""
+    return torch.cat([image.real, image.imag], 1)
+
+
+def _complex(parts: torch.Tensor) -> torch.Tensor:
+    """The inverse of `_real`."""
+    real, imaginary = parts.float().chunk(2, 1)
+    return torch.complex(real, imaginary)
+
+
+def _quiet(layer: nn.Module) -> nn.Module:
+    """Lets a layer begin at almost nothing, so that a network begins at what it corrects."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(0.01)
+    return layer
