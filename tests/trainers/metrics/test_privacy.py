@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainers.metrics.intervals import Estimate
 from trainers.metrics.membership import FEWEST_FOR_RATE, attack, auroc, true_positive_rate
-from trainers.metrics.neighbours import copies, nearest_other
-from trainers.metrics.privacy import RULES, PrivacyReport, audit
+from trainers.metrics.neighbours import Ratios, copies, nearest_other
+from trainers.metrics.privacy import RULES, PrivacyReport, SpaceAudit, audit
 
 
 def people(n: int, seed: int, d: int = 12) -> np.ndarray:
@@ -77,6 +78,21 @@ def test_a_larger_training_set_alone_is_not_taken_for_memorising() -> None:
 def test_false_alarms_are_rare() -> None:
     passed = [audit(people(120, 3 * s), people(60, 3 * s + 1), people(100, 3 * s + 2), 50).passed for s in range(12)]
     assert sum(passed) >= 10
+
+
+@pytest.mark.parametrize(
+    ("made", "real", "passes"),
+    [(1.0, 1.18, True), (0.89, 1.18, False), (0.91, 1.0, True), (0.75, 0.8, True), (0.7, 0.8, False)],
+)
+def test_the_median_ratio_must_reach_that_of_independent_images(made: float, real: float, passes: bool) -> None:
+    """Theirs is 1 unless the sets are unlike; what is above by chance is not asked of synthetic images."""
+
+    def ratios(value: float) -> Ratios:
+        return Ratios(*[Estimate(value, value - 0.3, value + 0.3)] * 3)
+
+    few = copies(np.ones((50, 9)), np.ones(9))
+    space = SpaceAudit(ratios(made), ratios(real), few, few, attack(np.arange(50.0), np.arange(50.0)))
+    assert space.verdicts["no_memorisation"] == passes
 
 
 def test_every_space_must_pass_and_may_have_any_shape(independent: PrivacyReport) -> None:
