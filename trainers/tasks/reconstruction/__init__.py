@@ -1,0 +1,1 @@
+"""Reconstruction: better images of what was measured, which never contradict it."""

@@ -1,0 +1,180 @@
+"""How an image was measured: to simulate it, to invert it plainly, and to check a reconstruction against it.
+
+`MEASUREMENTS` names them all. A model's spec has the name and the settings under `preprocess`, its network takes by
+keyword what `measure` returns. Images are (b, 1, *size), brought to zero mean and unit deviation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from trainers.networks.blocks import resize
+from trainers.physics.kspace import CartesianMask, contradiction, to_kspace, zero_filled
+from trainers.physics.noise import rician
+from trainers.physics.sampling import block_average, spread
+
+Measured = dict[str, torch.Tensor]
+
+
+class Measurement(ABC):
+    """One way to measure.
+
+    Attributes:
+        dimensions: of the images that the network sees: 3, or 2 for slices of a volume.
+    """
+
+    dimensions: ClassVar[int] = 3
+
+    @abstractmethod
+    def measure(self, image: torch.Tensor, seed: int) -> Measured:
+        """What is measured of images (b, 1, *size); noise and masks depend on the seed alone."""
+
+    @abstractmethod
+    def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
+        """Images (b, 1, *size) as one has them without a network, by name; the last is the strongest."""
+
+    @abstractmethod
+    def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
+        """How far an image (b, 1, *size) contradicts the measurement, at each voxel, in the image's units."""
+
+    def multiple(self) -> tuple[int, ...]:
+        """Sizes must be multiples of these."""
+        return (1,) * self.dimensions
+
+
+@dataclass(frozen=True)
+class SuperResolution(Measurement):
+    """Voxels that are larger by whole factors, each the mean over the fine ones in it."""
+
+    factors: tuple[int, ...] = (2, 2, 2)
+
+    def measure(self, image: torch.Tensor, seed: int) -> Measured:
+        """`coarse`, (b, 1, *size / factors)."""
+        return {"coarse": block_average(image, self.factors)}
+
+    def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
+        """Linear and cubic interpolation."""
+        coarse = measured["coarse"]
+        size = [n * f for n, f in zip(coarse.shape[2:], self.factors, strict=True)]
+        return {"linear": resize(coarse, size), "cubic": cubic(coarse, self.factors)}
+
+    def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
+        """Difference of the block averages."""
+        return spread((block_average(image, self.factors) - measured["coarse"]).abs(), self.factors)
+
+    def multiple(self) -> tuple[int, ...]:
+        """Whole blocks."""
+        return self.factors
+
+
+@dataclass(frozen=True)
+class Undersampling(Measurement):
+    """Slices of MR of which not all phase-encoding lines are measured.
+
+    Attributes:
+        accelerations, kinds: one of each is drawn for each batch. centre: share of central lines.
+        phase: largest turn, radians, of the smooth phase that a magnitude image is given, as coils and field do;
+            without one, k-space is symmetric and half of it comes for nothing.
+    """
+
+    dimensions = 2
+    accelerations: tuple[float, ...] = (4.0,)
+    kinds: tuple[str, ...] = ("random", "equispaced")
+    centre: float = 0.08
+    phase: float = 1.5
+
+    def measure(self, image: torch.Tensor, seed: int) -> Measured:
+        """`kspace` complex (b, 1, x, y), 0 where not measured, and `mask` (b, 1, 1, y)."""
+        random = np.random.default_rng(seed)
+        mask = CartesianMask(
+            float(random.choice(self.accelerations)), str(random.choice(self.kinds)), self.centre
+        ).lines(image.shape[-1], int(random.integers(2**31)))
+        lines = torch.from_numpy(mask).to(image).expand(len(image), 1, 1, -1)
+        complex_image = image if image.is_complex() else image * self._phase(image.shape, random)
+        return {"kspace": to_kspace(complex_image) * lines, "mask": lines}
+
+    def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
+        """The zero-filled image's magnitude."""
+        return {"zero-filled": zero_filled(measured["kspace"], measured["mask"]).abs()}
+
+    def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
+        """|M (F x - y)|, in k-space."""
+        return contradiction(image, measured["kspace"], measured["mask"])
+
+    def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
+        """exp(i p) of a quadratic polynomial p over each slice."""
+        x, y = (torch.linspace(-1, 1, n) for n in shape[-2:])
+        basis = torch.stack([t.expand(*shape[-2:]) for t in (x[:, None], y, x[:, None] * y, x[:, None] ** 2, y**2)])
+        weights = torch.from_numpy(random.uniform(-1, 1, (shape[0], len(basis)))).float() * self.phase / 2
+        turn = torch.einsum("bk,kxy->bxy", weights, basis)[:, None]
+        return torch.polar(torch.ones_like(turn), turn)
+
+
+@dataclass(frozen=True)
+class Noise(Measurement):
+    """Magnitude noise of a weak field.
+
+    Attributes:
+        deviation: smallest and largest standard deviation of the noise, in deviations of the image.
+    """
+
+    deviation: tuple[float, float] = (0.1, 0.5)
+
+    def measure(self, image: torch.Tensor, seed: int) -> Measured:
+        """`noisy`, (b, 1, *size): the image, moved so that its darkest voxel is 0, under Rician noise."""
+        random = torch.Generator().manual_seed(seed)
+        low, high = self.deviation
+        size = low + (high - low) * torch.rand(len(image), *[1] * (image.ndim - 1), generator=random)
+        dark = image.amin(dim=tuple(range(1, image.ndim)), keepdim=True)
+        return {"noisy": rician(image - dark, size, random) + dark}
+
+    def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
+        """The noisy image, and Gaussian smoothing with a deviation of 0.7 voxels."""
+        noisy = measured["noisy"]
+        smooth = ndimage.gaussian_filter(noisy.numpy(), (0, 0, *[0.7] * (noisy.ndim - 2)))
+        return {"noisy": noisy, "Gaussian": torch.from_numpy(smooth)}
+
+    def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
+        """What was taken away; it should look like noise, without anatomy."""
+        return (measured["noisy"] - image).abs()
+
+    def multiple(self) -> tuple[int, ...]:
+        """The network works on a grid that is coarser by two."""
+        return (2,) * self.dimensions
+
+
+MEASUREMENTS: dict[str, Callable[..., Measurement]] = {
+    "super_resolution": SuperResolution,
+    "undersampling": Undersampling,
+    "noise": Noise,
+}
+
+
+def measurement_of(settings: Mapping[str, Any]) -> Measurement:
+    """Makes a measurement of a spec's `preprocess`: `{"measurement": name, **settings}`.
+
+    Raises:
+        ValueError: there is none of that name or with those settings.
+    """
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    name = arguments.pop("measurement", None)
+    if name not in MEASUREMENTS:
+        raise ValueError(f"There is no measurement {name!r}. Known: {', '.join(MEASUREMENTS)}.")
+    try:
+        return MEASUREMENTS[name](**arguments)
+    except TypeError as error:
+        raise ValueError(f"The measurement {name!r} has other settings: {error}.") from error
+
+
+def cubic(coarse: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    """Cubic spline interpolation of (b, c, *size) on a grid finer by whole factors, voxel edges on voxel edges."""
+    images = coarse.flatten(0, 1).numpy()
+    fine = np.stack([ndimage.zoom(image, factors, order=3, mode="nearest", grid_mode=True) for image in images])
+    return torch.from_numpy(fine.astype(np.float32)).reshape(*coarse.shape[:2], *fine.shape[1:])

@@ -1,0 +1,188 @@
+"""What a reconstruction network learns: the image, how far off it may be, and optionally to fool a discriminator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from trainers.fit import Batch, Phase, TrainingTask
+from trainers.losses.adversarial import hinge_discriminator, hinge_generator
+from trainers.metrics.reconstruction import psnr
+from trainers.networks import build
+from trainers.networks.reconstruction import Reconstruction
+from trainers.tasks.reconstruction.measurement import Measured, Measurement
+
+DISCRIMINATOR = {"name": "PatchDiscriminator", "channels": 16, "in_channels": 2}
+Images = Sequence[npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    """What to learn from.
+
+    Attributes:
+        patch: size of a training image, voxels, as many axes as the measurement has.
+        adversarial: weight of fooling the discriminator; 0 learns without one. features: weight of matching its
+            features (Wang et al., "High-resolution image synthesis with conditional GANs", CVPR 2018, equation 4).
+        doubt: weight of learning how far off the image is.
+        seed: of batches.
+    """
+
+    patch: tuple[int, ...] = (32, 48, 32)
+    adversarial: float = 0.0
+    features: float = 0.02
+    doubt: float = 0.1
+    seed: int = 0
+
+
+class ReconstructionTask(TrainingTask):
+    """A network that undoes a measurement. Read by `trainers.fit.fit`.
+
+    L1 on the image first; then, in a run of its own, L1 with an adversarial loss from a discriminator that sees the
+    image beside the plain reconstruction (Isola et al., "Image-to-image translation with conditional adversarial
+    networks", CVPR 2017, equation 4).
+    """
+
+    key_metric = "psnr"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        measurement: Measurement,
+        train: Images,
+        validation: Images = (),
+        config: ReconstructionConfig = ReconstructionConfig(),
+    ) -> None:
+        """Takes images in memory.
+
+        Args:
+            network: takes what `measurement.measure` returns, gives a `Reconstruction`.
+            measurement: how.
+            train: volumes (x, y, z) of zero mean and unit deviation.
+            validation: the same, of other patients; none measures nothing.
+            config: how.
+        """
+        self.measurement, self.config, self.seed = measurement, config, config.seed
+        self.train, self.validation = list(train), list(validation)
+        self.key_metric = "psnr" if self.validation else ""
+        self.networks = {"generator": network}
+        if config.adversarial:
+            torch.manual_seed(config.seed)
+            halvings = max(1, min(3, int(math.log2(min(config.patch))) - 2))
+            self.networks["discriminator"] = build(
+                {**DISCRIMINATOR, "spatial_dims": measurement.dimensions, "num_layers_d": halvings}
+            )
+
+    def phases(self) -> list[Phase]:
+        """Discriminator first, if there is one, then the network."""
+        generator = Phase("generator", ("generator",), self._generator_losses)
+        if not self.config.adversarial:
+            return [generator]
+        return [Phase("discriminator", ("discriminator",), self._discriminator_losses), generator]
+
+    def batch(self, step: int, size: int, rank: int) -> Batch:
+        """Images (b, 1, *patch), what is measured of them, and their plain reconstruction as `plain`."""
+        random = np.random.default_rng([self.seed, step, rank])
+        images = torch.from_numpy(np.stack([self._cut(random) for _ in range(size)])[:, None])
+        measured = self.measurement.measure(images, int(random.integers(2**31)))
+        batch = {"image": images, **measured}
+        if self.config.adversarial:
+            batch["plain"] = list(self.measurement.plain(measured).values())[-1]
+        return batch
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Mean PSNR, dB, over the validation volumes."""
+        found = []
+        for number, volume in enumerate(self.validation):
+            truth = as_images(volume, self.measurement)
+            measured = self.measurement.measure(truth, number)
+            device = next(networks["generator"].parameters()).device
+            image = networks["generator"](**{k: v.to(device) for k, v in measured.items()}).image
+            found.append(psnr(shown(image).cpu().numpy(), truth.numpy()))
+        return {"psnr": float(np.mean(found))}
+
+    def identity(self) -> dict[str, Any]:
+        """The measurement, the settings and how many images there are."""
+        counts = {"train": len(self.train), "validation": len(self.validation)}
+        return {"measurement": repr(self.measurement), "config": asdict(self.config), **counts}
+
+    def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        found = self._reconstruct(batch)
+        image = shown(found.image)
+        error = (image - batch["image"]).abs()
+        losses = {"l1": error.mean(), "doubt": self.config.doubt * doubt(error, found.log_error)}
+        if self.config.adversarial:
+            fake = self._judge(image, batch["plain"])
+            with torch.no_grad():
+                real = self._judge(batch["image"], batch["plain"])
+            losses["adversarial"] = self.config.adversarial * hinge_generator(None, fake[-1].float())
+            losses["features"] = self.config.features * feature_matching(fake[:-1], real[:-1])
+        return losses
+
+    def _discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            made = shown(self._reconstruct(batch).image)
+        real, fake = (self._judge(image, batch["plain"])[-1].float() for image in (batch["image"], made))
+        return {"hinge": hinge_discriminator(real, fake)}
+
+    def _reconstruct(self, batch: Batch) -> Reconstruction:
+        measured: Measured = {k: v for k, v in batch.items() if k not in ("image", "plain")}
+        found: Reconstruction = self.networks["generator"](**measured)
+        return found
+
+    def _judge(self, image: torch.Tensor, plain: torch.Tensor) -> list[torch.Tensor]:
+        """The discriminator's features of an image beside its plain reconstruction, its scores last."""
+        features: list[torch.Tensor] = self.networks["discriminator"](torch.cat([image, plain], 1))
+        return features
+
+    def _cut(self, random: np.random.Generator) -> npt.NDArray[np.float32]:
+        """A patch at random, mirrored at random; a slice at random, if the network sees slices."""
+        volume = self.train[int(random.integers(len(self.train)))]
+        if self.measurement.dimensions == 2:
+            volume = volume[..., int(random.integers(volume.shape[2]))]
+        short = [max(0, p - n) for p, n in zip(self.config.patch, volume.shape, strict=True)]
+        if any(short):
+            volume = np.pad(volume, [(s // 2, s - s // 2) for s in short], mode="reflect")
+        starts = [int(random.integers(n - p + 1)) for n, p in zip(volume.shape, self.config.patch, strict=True)]
+        cut = volume[tuple(slice(s, s + p) for s, p in zip(starts, self.config.patch, strict=True))]
+        flips = [axis for axis in range(cut.ndim) if random.random() < 0.5]
+        return np.ascontiguousarray(np.flip(cut, flips), dtype=np.float32)
+
+
+def shown(image: torch.Tensor) -> torch.Tensor:
+    """What one looks at: an image, the magnitude of a complex one."""
+    return image.abs() if image.is_complex() else image
+
+
+def doubt(error: torch.Tensor, log_error: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of errors under a Laplace distribution of the given scale, without its constant.
+
+    Kendall and Gal, "What uncertainties do we need in Bayesian deep learning for computer vision?", NeurIPS 2017,
+    equation 8 with the L1 norm. The error is taken as it is: doubt does not change the image.
+    """
+    bounded = log_error.clamp(-10, 5)
+    return (error.detach() * torch.exp(-bounded) + bounded).mean()
+
+
+def feature_matching(fake: Sequence[torch.Tensor], real: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Mean absolute difference of a discriminator's features of generated and real images.
+
+    Wang et al., CVPR 2018, equation 4.
+    """
+    return torch.stack([(a - b).abs().mean() for a, b in zip(fake, real, strict=True)]).mean()
+
+
+def as_images(volume: npt.NDArray[np.float32], measurement: Measurement) -> torch.Tensor:
+    """A volume as the network sees it: (1, 1, x, y, z), or its slices (z, 1, x, y), cropped to whole blocks."""
+    if measurement.dimensions == 2:
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(volume, 2, 0)[:, None]))
+    size = [n // m * m for n, m in zip(volume.shape, measurement.multiple(), strict=True)]
+    cut = volume[tuple(slice(n) for n in size)]
+    return torch.from_numpy(np.ascontiguousarray(cut[None, None]))
