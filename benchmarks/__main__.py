@@ -78,12 +78,15 @@ def labels(
     seeds: Annotated[int, typer.Option(help="How often, with other patients each time.")] = 3,
     arms: Annotated[str, typer.Option(help="Ways to learn.")] = "alone,classical,pairs,adversarial",
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    kept: Annotated[
+        Path | None, typer.Option(help="Folder with rows of earlier runs, which are not done again.")
+    ] = None,
 ) -> None:
     """Segmentation with few labels: alone, augmented, with GAN pairs, with adversarial learning. Takes hours."""
     from benchmarks.synthetic_labels import Bench, Effort, plot, summary
 
     with ConsoleMonitor() as monitor:
-        bench = Bench(hippocampus(), out / "synthetic_labels", Effort(threads=threads), monitor)
+        bench = Bench(hippocampus(), out / "synthetic_labels", Effort(threads=threads), monitor, kept)
         rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds), arms.split(",")))
     plot(rows, out / "synthetic_labels.png")
     _tell("Few labels: Dice on 30 patients not trained on", rows, out / "synthetic_labels.json")

@@ -67,7 +67,7 @@ class Effort:
         threads: of the CPU.
     """
 
-    segmentation: int = 500
+    segmentation: int = 1000
     images: int = 600
     maps: int = 600
     more: float = 0.3
@@ -95,12 +95,16 @@ class Run:
 class Bench:
     """The runs of a benchmark on one data set."""
 
-    def __init__(self, data: Path, out: Path, effort: Effort = Effort(), monitor: Monitor = Monitor()) -> None:
+    def __init__(
+        self, data: Path, out: Path, effort: Effort = Effort(), monitor: Monitor = Monitor(), kept: Path | None = None
+    ) -> None:
+        """Takes patients from `data`; writes to `out`, and reads rows of earlier runs from `kept` too."""
         recipe = RECIPES["hippocampus_segmentation"]
         split = split_cases(find_cases(data), recipe.validation, recipe.test)
         self.train, self.test = split.train, split.test
         self.spec = recipe.spec.replace(network=NETWORK)
         self.out, self.effort, self.monitor = out, effort, monitor
+        self.folders = [out] if kept is None else [out, kept]
 
     def measure(
         self, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2), arms: Sequence[str] = ARMS
@@ -117,11 +121,15 @@ class Bench:
 
     def result(self, run: Run, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
         """One run's row: Dice of each test patient, averaged over labels."""
-        file, effort = self.out / f"{run.name}.json", self.effort.of(run.arm)
-        if file.is_file():
-            found: dict[str, Any] = read_json(file)
-            if found["effort"] == effort:
-                return found
+        for file in (folder / f"{run.name}.json" for folder in self.folders):
+            if file.is_file():
+                found: dict[str, Any] = read_json(file)
+                if found["effort"] == self.effort.of(run.arm):
+                    return found
+        return self.train_one(run, sizes)
+
+    def train_one(self, run: Run, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
+        """Trains and measures one run, and keeps its row and its weights."""
         self.monitor.report(stage=run.name)
         started = time.monotonic()
         network = self.learn(run, sizes)
@@ -129,10 +137,11 @@ class Bench:
         dice = [float(np.mean(list(case["dice"].values()))) for case in report.per_case]
         row = {
             "arm": run.arm, "labelled": run.labelled, "seed": run.seed, "dice": float(np.mean(dice)),
-            "per_patient": dice, "minutes": round((time.monotonic() - started) / 60, 2), "effort": effort,
+            "per_patient": [round(value, 5) for value in dice],
+            "minutes": round((time.monotonic() - started) / 60, 2), "effort": self.effort.of(run.arm),
         }  # fmt: skip
         save_weights(network, self._weights(run))
-        atomic_write_json(file, row)
+        atomic_write_json(self.out / f"{run.name}.json", row)
         return row
 
     def learn(self, run: Run, sizes: Sequence[int] = SIZES) -> nn.Module:
@@ -215,7 +224,8 @@ class Bench:
     def _guessed(self, run: Run, others: Sequence[Case]) -> list[Case]:
         """The other patients with labels by the `classical` network of the same labelled patients."""
         teacher = Run("classical", run.labelled, run.seed)
-        self.result(teacher)
+        if not self._weights(teacher).is_file():
+            self.train_one(teacher)
         network = build(NETWORK)
         load_weights(network, self._weights(teacher))
         segmenter, folder = Segmenter.from_network(self.spec, network.eval()), self.out / "guessed" / run.name

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_labels import ARMS, interval, plot, summary
+from benchmarks.synthetic_labels import ARMS, Bench, Effort, Run, interval, plot, summary
+from trainers.files import atomic_write_json
 
 
 def row(arm: str, labelled: int, seed: int, dice: list[float]) -> dict[str, object]:
@@ -29,6 +30,24 @@ def test_an_interval_holds_the_mean_and_shrinks_with_patients() -> None:
     assert low < few.mean() < high
     assert np.diff(interval(many)) < np.diff((low, high))
     assert interval(np.full((2, 3), 0.8)) == pytest.approx((0.8, 0.8))
+
+
+def test_rows_of_earlier_runs_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+
+    def train_one(self: Bench, run: Run, sizes: object) -> dict[str, object]:
+        trained.append(run.name)
+        return row(run.arm, run.labelled, run.seed, [0.5])
+
+    monkeypatch.setattr(Bench, "train_one", train_one)
+    bench = object.__new__(Bench)
+    bench.effort, bench.folders = Effort(segmentation=9), [tmp_path / "out", tmp_path / "kept"]
+    known = {**row("classical", 4, 0, [0.7]), "effort": {"segmentation": 9}}
+    atomic_write_json(tmp_path / "kept" / "classical-04-0.json", known)
+    atomic_write_json(tmp_path / "out" / "classical-64-0.json", {**known, "effort": {"segmentation": 8}})
+    rows = bench.measure(sizes=[4], seeds=[0], arms=["classical"])
+    assert rows[0] == known
+    assert trained == ["classical-64-0"], "and those of another effort are"
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
