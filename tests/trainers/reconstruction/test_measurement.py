@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from trainers.networks import build
-from trainers.tasks.reconstruction.measurement import MEASUREMENTS, Measurement, cubic, measurement_of
+from trainers.tasks.reconstruction.measurement import MEASUREMENTS, Measurement, Noise, cubic, measurement_of
 
 SETTINGS: list[dict[str, Any]] = [
     {"measurement": "super_resolution", "factors": [2, 2, 2]},
@@ -25,12 +25,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def images(measurement: Measurement, seed: int = 0) -> torch.Tensor:
-    """Smooth images of zero mean and unit deviation."""
+    """Smooth images in the measurement's unit, magnitudes where it takes them."""
     torch.manual_seed(seed)
     size = (16, 24, 16)[: measurement.dimensions]
     smooth = ndimage.gaussian_filter(torch.randn(2, 1, *size).numpy(), (0, 0, *[2] * len(size)))
-    image = torch.from_numpy(smooth)
-    return (image - image.mean()) / image.std()
+    magnitude = smooth - smooth.min() if measurement.dimensions == 2 or isinstance(measurement, Noise) else smooth
+    return torch.from_numpy(measurement.unit(magnitude).to_numbers(magnitude))
 
 
 def test_all_are_looked_at() -> None:
@@ -78,6 +78,17 @@ def test_a_magnitude_image_gets_a_smooth_phase() -> None:
     kspace = measurement.measure(truth, 0)["kspace"][0, 0]
     mirrored = kspace.flip(0, 1).roll((1, 1), (0, 1)).conj()
     assert (kspace - mirrored).abs().max() > 0.1 * kspace.abs().max(), "k-space is not symmetric"
+
+
+def test_units_can_be_undone_and_zero_magnitude_stays_zero() -> None:
+    values = torch.rand(5, 6, 7).numpy() * 700 + 300
+    for settings in SETTINGS:
+        unit = measurement_of(settings).unit(values)
+        numbers = unit.to_numbers(values)
+        assert float((numbers**2).mean()) == pytest.approx(1, rel=1e-3)
+        assert unit.to_values(numbers) == pytest.approx(values, rel=1e-4)
+        assert (unit.offset == 0) == (settings["measurement"] != "super_resolution")
+    assert measurement_of(SETTINGS[0]).unit(values * 0).scale == 1
 
 
 def test_cubic_interpolation_keeps_voxel_edges() -> None:

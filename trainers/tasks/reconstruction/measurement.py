@@ -1,7 +1,7 @@
 """How an image was measured: to simulate it, to invert it plainly, and to check a reconstruction against it.
 
 `MEASUREMENTS` names them all. A model's spec has the name and the settings under `preprocess`, its network takes by
-keyword what `measure` returns. Images are (b, 1, *size), brought to zero mean and unit deviation.
+keyword what `measure` returns. Images are (b, 1, *size), brought to the unit that `unit` finds.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import ndimage
 
@@ -21,6 +22,21 @@ from trainers.physics.noise import rician
 from trainers.physics.sampling import block_average, spread
 
 Measured = dict[str, torch.Tensor]
+
+
+class Unit(NamedTuple):
+    """What a network's numbers are in an image's own: `value = offset + scale * number`."""
+
+    offset: float
+    scale: float
+
+    def to_numbers(self, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Values to numbers."""
+        return ((np.asarray(array, np.float32) - self.offset) / self.scale).astype(np.float32)
+
+    def to_values(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Numbers to values."""
+        return (numbers * self.scale + self.offset).astype(np.float32)
 
 
 class Measurement(ABC):
@@ -43,6 +59,10 @@ class Measurement(ABC):
     @abstractmethod
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """How far an image (b, 1, *size) contradicts the measurement, at each voxel, in the image's units."""
+
+    def unit(self, array: npt.NDArray[Any]) -> Unit:
+        """Brings a volume to zero mean and unit deviation."""
+        return Unit(float(array.mean()), float(array.std()) or 1.0)
 
     def multiple(self) -> tuple[int, ...]:
         """Sizes must be multiples of these."""
@@ -108,6 +128,10 @@ class Undersampling(Measurement):
         """|M (F x - y)|, in k-space."""
         return contradiction(image, measured["kspace"], measured["mask"])
 
+    def unit(self, array: npt.NDArray[Any]) -> Unit:
+        """Brings a magnitude to a mean square of one; zero stays zero."""
+        return _root_mean_square(array)
+
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
         """exp(i p) of a quadratic polynomial p over each slice."""
         x, y = (torch.linspace(-1, 1, n) for n in shape[-2:])
@@ -122,18 +146,17 @@ class Noise(Measurement):
     """Magnitude noise of a weak field.
 
     Attributes:
-        deviation: smallest and largest standard deviation of the noise, in deviations of the image.
+        deviation: smallest and largest standard deviation of the noise, in roots of the image's mean square.
     """
 
     deviation: tuple[float, float] = (0.1, 0.5)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
-        """`noisy`, (b, 1, *size): the image, moved so that its darkest voxel is 0, under Rician noise."""
+        """`noisy`, (b, 1, *size): the magnitude under Rician noise."""
         random = torch.Generator().manual_seed(seed)
         low, high = self.deviation
         size = low + (high - low) * torch.rand(len(image), *[1] * (image.ndim - 1), generator=random)
-        dark = image.amin(dim=tuple(range(1, image.ndim)), keepdim=True)
-        return {"noisy": rician(image - dark, size, random) + dark}
+        return {"noisy": rician(image, size, random)}
 
     def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
         """The noisy image, and Gaussian smoothing with a deviation of 0.7 voxels."""
@@ -144,6 +167,10 @@ class Noise(Measurement):
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """What was taken away; it should look like noise, without anatomy."""
         return (measured["noisy"] - image).abs()
+
+    def unit(self, array: npt.NDArray[Any]) -> Unit:
+        """Brings a magnitude to a mean square of one; zero stays zero."""
+        return _root_mean_square(array)
 
     def multiple(self) -> tuple[int, ...]:
         """The network works on a grid that is coarser by two."""
@@ -171,6 +198,10 @@ def measurement_of(settings: Mapping[str, Any]) -> Measurement:
         return MEASUREMENTS[name](**arguments)
     except TypeError as error:
         raise ValueError(f"The measurement {name!r} has other settings: {error}.") from error
+
+
+def _root_mean_square(array: npt.NDArray[Any]) -> Unit:
+    return Unit(0.0, float(np.sqrt(np.mean(np.square(np.abs(array), dtype=np.float64)))) or 1.0)
 
 
 def cubic(coarse: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:

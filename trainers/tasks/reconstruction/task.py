@@ -20,7 +20,7 @@ from trainers.networks.reconstruction import Reconstruction
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 
 DISCRIMINATOR = {"name": "PatchDiscriminator", "channels": 16, "in_channels": 2}
-Images = Sequence[npt.NDArray[np.float32]]
+Images = Sequence[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class ReconstructionTask(TrainingTask):
         Args:
             network: takes what `measurement.measure` returns, gives a `Reconstruction`.
             measurement: how.
-            train: volumes (x, y, z) of zero mean and unit deviation.
+            train: volumes (x, y, z), in any unit.
             validation: the same, of other patients; none measures nothing.
             config: how.
         """
         self.measurement, self.config, self.seed = measurement, config, config.seed
-        self.train, self.validation = list(train), list(validation)
+        self.train, self.validation = ([_in_units(v, measurement) for v in part] for part in (train, validation))
         self.key_metric = "psnr" if self.validation else ""
         self.networks = {"generator": network}
         if config.adversarial:
@@ -154,6 +154,10 @@ class ReconstructionTask(TrainingTask):
         cut = volume[tuple(slice(s, s + p) for s, p in zip(starts, self.config.patch, strict=True))]
         flips = [axis for axis in range(cut.ndim) if random.random() < 0.5]
         return np.ascontiguousarray(np.flip(cut, flips), dtype=np.float32)
+
+
+def _in_units(volume: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray[np.float32]:
+    return measurement.unit(volume).to_numbers(volume)
 
 
 def shown(image: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,224 @@
+"""Reconstructing a volume of any size and orientation: finer, or without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel.orientations as orientations
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from trainers.data.volumes import Volume, VolumeError
+from trainers.fit import pick_device
+from trainers.monitor import Monitor
+from trainers.networks import build
+from trainers.networks.reconstruction import Reconstruction
+from trainers.physics.sampling import block_average
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file
+from trainers.tasks.reconstruction.measurement import Noise, SuperResolution, measurement_of
+from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
+
+Floats = npt.NDArray[np.float32]
+GAN = "gan"
+SIDE, HALO = 64, 8
+SMALLEST = 4
+DEEPEST_ERROR = 5.0  # largest logarithm of an expected error that is believed
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """A better image of what was measured.
+
+    Attributes:
+        image: float32, in the input's units, on a grid of its own if it is finer.
+        uncertainty: float32 on the same grid: the error that the network expects, or what the adversarial weights
+            changed, whichever is more, in the input's units.
+        contradiction: relative size of what the image contradicts of the measurement; None for noise, which is all
+            contradiction.
+        warnings: plain sentences for the clinician.
+    """
+
+    image: Volume
+    uncertainty: Volume
+    contradiction: float | None
+    warnings: list[str]
+
+
+class Reconstructor:
+    """A reconstruction model that is ready to run on volumes. Safe to call from several threads."""
+
+    def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
+        """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
+        spec, folder = ModelSpec.load(model_dir), Path(model_dir)
+        networks = {"l1": _loaded(spec.network, folder / WEIGHTS_FILE)}
+        if GAN in spec.parts:
+            networks[GAN] = _loaded(spec.parts[GAN], part_file(folder, GAN))
+        self._set(spec, networks, pick_device(device))
+
+    @classmethod
+    def from_networks(cls, spec: ModelSpec, network: nn.Module, gan: nn.Module | None = None) -> Reconstructor:
+        """Wraps networks that are in memory, on the device they are on."""
+        reconstructor = cls.__new__(cls)
+        networks = {"l1": network} if gan is None else {"l1": network, GAN: gan}
+        reconstructor._set(spec, networks, next(network.parameters()).device)
+        return reconstructor
+
+    def _set(self, spec: ModelSpec, networks: dict[str, nn.Module], device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self.measurement = measurement_of(spec.preprocess)
+        self._networks = {name: network.to(device).eval() for name, network in networks.items()}
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """How much finer the result of one turn is along each axis, the thickest axis last."""
+        return self.measurement.factors if isinstance(self.measurement, SuperResolution) else (1, 1, 1)
+
+    @property
+    def scales(self) -> list[int]:
+        """How much finer an image can be asked for; 1 alone for a model that keeps the grid."""
+        factor = max(self.factors)
+        return [1] if factor == 1 else [factor, factor**2]
+
+    def __call__(
+        self, volume: Volume, strength: float = 0.0, scale: int | None = None, monitor: Monitor = Monitor()
+    ) -> Reconstructed:
+        """Reconstructs an image.
+
+        Args:
+            volume: as measured, any orientation and size.
+            strength: 0 takes the L1 weights, 1 the adversarial ones, between them a blend of both images.
+            scale: how much finer, one of `scales`; a larger one than the model's own is reached in several turns, each
+                of which agrees with the one before.
+            monitor: hears `progress`; may cancel.
+
+        Raises:
+            VolumeError: an image too small to look at. ValueError: a strength or scale that there is not.
+        """
+        turns = self._turns(strength, scale)
+        order = _order(volume, thick_last=len(set(self.factors)) > 1)
+        array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
+        if min(array.shape) < SMALLEST:
+            raise VolumeError(
+                "cannot_process", f"An image of {' x '.join(map(str, array.shape))} voxels is too small.",
+                f"Every axis needs at least {SMALLEST} voxels.",
+            )  # fmt: skip
+        image, doubt = array, np.zeros(1, np.float32)
+        for turn in range(turns):
+            image, doubt = self._turn(image, strength, _Share(monitor, turn, turns))
+        factors = [f**turns for f in self.factors]
+        grid = _finer_grid(volume, order, array.shape, factors)
+        warnings = ["This image was altered by a GAN; fine detail may be invented."] if strength > 0 else []
+        return Reconstructed(
+            _back(image, order, grid), _back(doubt, order, grid), self._contradiction(image, array, factors), warnings
+        )
+
+    def _turns(self, strength: float, scale: int | None) -> int:
+        if not 0 <= strength <= 1 or (strength and GAN not in self._networks):
+            known = "0 to 1" if GAN in self._networks else "0: it has no adversarial weights"
+            raise ValueError(f"{self.spec.name} has no strength {strength:g}; choose {known}.")
+        if scale is not None and scale not in self.scales:
+            raise ValueError(f"{self.spec.name} has no scale {scale}; choose one of {self.scales}.")
+        return 1 if scale is None or scale == 1 else self.scales.index(scale) + 1
+
+    def _turn(self, array: Floats, strength: float, monitor: Monitor) -> tuple[Floats, Floats]:
+        """One pass over a volume, (x, y, z) in its own units: the image and its uncertainty."""
+        unit, multiple = self.measurement.unit(array), self._multiple()
+        padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
+        shape = [n * f for n, f in zip(padded.shape, self.factors, strict=True)]
+        image, doubt = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        todo = tiles(padded.shape, SIDE, HALO, multiple)
+        for number, tile in enumerate(todo):
+            monitor.check()
+            numbers = unit.to_numbers(padded[tile.seen])
+            made, error = self._tile(numbers, tile, strength)
+            kept = finer(tile.kept, self.factors)
+            image[kept], doubt[kept] = unit.to_values(made), error * unit.scale
+            monitor.report(progress=(number + 1) / len(todo))
+        whole = tuple(slice(n * f) for n, f in zip(array.shape, self.factors, strict=True))
+        return image[whole], doubt[whole]
+
+    def _tile(self, numbers: Floats, tile: Tile, strength: float) -> tuple[Floats, Floats]:
+        """The image and the expected error of a tile, without its surroundings."""
+        inner = finer(tile.inner, self.factors)
+        given = torch.from_numpy(numbers)[None, None].to(self.device)
+        safe = self._run("l1", given)
+        image, error = safe.image, safe.log_error.clamp(max=DEEPEST_ERROR).exp()
+        if strength > 0:
+            change = strength * (self._run(GAN, given).image - image)
+            image, error = image + change, torch.maximum(error, change.abs())
+        return tuple(x[0, 0].float().cpu().numpy()[inner] for x in (image, error))  # type: ignore[return-value]
+
+    def _run(self, name: str, given: torch.Tensor) -> Reconstruction:
+        key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
+        with torch.inference_mode():
+            found: Reconstruction = self._networks[name](**{key: given})
+        return found
+
+    def _multiple(self) -> tuple[int, ...]:
+        """Of the sizes of what is put in; a network that makes images finer takes any."""
+        return self.measurement.multiple() if self.factors == (1, 1, 1) else (1, 1, 1)
+
+    def _contradiction(self, image: Floats, array: Floats, factors: Sequence[int]) -> float | None:
+        if isinstance(self.measurement, Noise):
+            return None
+        total = 0.0
+        for k in range(array.shape[2]):
+            part = torch.from_numpy(image[:, :, k * factors[2] : (k + 1) * factors[2]].astype(np.float64))
+            back = block_average(part[None, None], factors)[0, 0, :, :, 0].numpy()
+            total += float(np.square(back - array[:, :, k]).sum())
+        return float(np.sqrt(total / max(float(np.square(array, dtype=np.float64).sum()), 1e-30)))
+
+
+class _Share(Monitor):
+    """One turn's share of the progress."""
+
+    def __init__(self, whole: Monitor, turn: int, turns: int) -> None:
+        self._whole, self._turn, self._turns = whole, turn, turns
+
+    def report(self, **state: Any) -> None:
+        """Tells progress of the whole."""
+        self._whole.report(progress=(self._turn + state["progress"]) / self._turns)
+
+    def check(self) -> None:
+        """Cancels with the whole."""
+        self._whole.check()
+
+
+def _loaded(network: dict[str, Any], path: Path) -> nn.Module:
+    module = build(network)
+    load_weights(module, path)
+    return module
+
+
+def _order(volume: Volume, thick_last: bool) -> npt.NDArray[np.float64]:
+    """The orientation change to the nearest RAS or, for models that know one thick axis, with that one last."""
+    order = orientations.io_orientation(volume.affine)
+    if thick_last:
+        axis = int(np.argmax(volume.spacing))
+        others = sorted((a for a in range(3) if a != axis), key=lambda a: order[a, 0])
+        order[[*others, axis], 0] = [0, 1, 2]
+    return order
+
+
+def _finer_grid(
+    volume: Volume, order: npt.NDArray[np.float64], shape: Sequence[int], factors: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """The affine of the result in the volume's own order of axes: voxel edges stay where they are."""
+    mine = np.ones(3)
+    for axis in range(3):
+        mine[axis] = factors[int(order[axis, 0])]
+    step = np.diag([*(1 / mine), 1.0])
+    step[:3, 3] = (1 / mine - 1) / 2
+    return np.asarray(volume.affine @ step)
+
+
+def _back(array: Floats, order: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]) -> Volume:
+    """An array in the order of the network's axes, in the volume's own."""
+    inverse = np.array([[int(np.flatnonzero(order[:, 0] == a)[0]), 0] for a in range(3)], float)
+    inverse[:, 1] = [order[int(axis), 1] for axis in inverse[:, 0]]
+    return Volume(np.ascontiguousarray(orientations.apply_orientation(array, inverse)), affine)
