@@ -8,9 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands import segmentation, synthesis
+from trainers.commands import reconstruction, segmentation, synthesis
 from trainers.commands.shared import console
-from trainers.recipes import RECIPES, SYNTHESIS_RECIPES
+from trainers.recipes import RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.synthesis.presets import PRESETS
 from trainers.zoo import model_folders, versions
@@ -24,6 +24,8 @@ train_app.command("segmentation")(segmentation.train_segmentation)
 train_app.command("synthesis")(synthesis.train_synthesis)
 evaluate_app.command("segmentation")(segmentation.evaluate_segmentation)
 evaluate_app.command("synthesis")(synthesis.evaluate_synthesis)
+train_app.command("reconstruction")(reconstruction.train_reconstruction)
+evaluate_app.command("reconstruction")(reconstruction.evaluate_reconstruction)
 app.command("generate")(synthesis.generate_images)
 
 
@@ -35,7 +37,7 @@ def list_models() -> None:
         for version in versions(folder):
             table.add_row(*map(escape, _row(version)))
     console.print(table)
-    console.print("Recipes: " + ", ".join([*RECIPES, *SYNTHESIS_RECIPES]))
+    console.print("Recipes: " + ", ".join([*RECIPES, *SYNTHESIS_RECIPES, *RECONSTRUCTION_RECIPES]))
     console.print("Presets of synthesis: " + ", ".join(PRESETS))
 
 

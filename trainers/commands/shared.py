@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Any
 
 import typer
@@ -34,3 +36,12 @@ class explained:  # noqa: N801 - reads as a statement
         if isinstance(error, (*MENDABLE, Mendable)):
             errors.print(f"[red]{escape(str(error))}[/red]")
             raise typer.Exit(2) from error
+
+
+def command_line() -> str:
+    """The command line without the places on this machine."""
+    words, hide = [], False
+    for word in sys.argv[1:]:
+        words.append("DIR" if hide else word)
+        hide = word in ("--data", "--out")
+    return "python -m trainers " + shlex.join(words)

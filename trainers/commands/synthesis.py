@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Mendable, console, explained
+from trainers.commands.shared import Mendable, command_line, console, explained
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
 from trainers.data.readers import READERS, open_data
@@ -60,7 +58,7 @@ def train_synthesis(
         }  # fmt: skip
         recipe = with_preset(recipe, preset, **_usual(recipe, preset), **{k: v for k, v in changes.items() if v})
         recipe = replace(recipe, config=replace(recipe.config, seed=seed))
-        report = train(recipe, opened, out, _command(), monitor)
+        report = train(recipe, opened, out, command_line(), monitor)
     if report:
         _show(report, out)
 
@@ -156,15 +154,6 @@ def _synthesis_spec(folder: Path) -> ModelSpec:
     if spec.task != "synthesis":
         raise CasesError(f"{spec.name} is a model for {spec.task}, not for synthesis.")
     return spec
-
-
-def _command() -> str:
-    """The command line without the places on this machine."""
-    words, hide = [], False
-    for word in sys.argv[1:]:
-        words.append("DIR" if hide else word)
-        hide = word in ("--data", "--out")
-    return "python -m trainers " + shlex.join(words)
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
-from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis
+from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis, mr_reconstruction
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
+from trainers.tasks.reconstruction.train import ReconstructionRecipe
 from trainers.tasks.segmentation.task import SegmentationConfig
 from trainers.tasks.synthesis.recipe import SynthesisRecipe
 
@@ -31,4 +32,13 @@ class Recipe:
 RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30)}
 SYNTHESIS_RECIPES: dict[str, SynthesisRecipe] = {
     module.SPEC.name: module.RECIPE for module in (hippocampus_synthesis, chest_xray_synthesis)
+}
+RECONSTRUCTION_RECIPES: dict[str, ReconstructionRecipe] = {
+    recipe.spec.name: recipe
+    for recipe in (
+        mr_reconstruction.SUPER_RESOLUTION,
+        mr_reconstruction.THICK_SLICES,
+        mr_reconstruction.UNDERSAMPLED,
+        mr_reconstruction.DENOISING,
+    )
 }

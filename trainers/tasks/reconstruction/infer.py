@@ -20,7 +20,7 @@ from trainers.networks import build
 from trainers.networks.reconstruction import Reconstruction
 from trainers.physics.sampling import block_average
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file
-from trainers.tasks.reconstruction.measurement import Noise, SuperResolution, measurement_of
+from trainers.tasks.reconstruction.measurement import Measured, Noise, SuperResolution, measurement_of
 from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
@@ -145,26 +145,32 @@ class Reconstructor:
     def _tile(self, numbers: Floats, tile: Tile, strength: float) -> tuple[Floats, Floats]:
         """The image and the expected error of a tile, without its surroundings."""
         inner = finer(tile.inner, self.factors)
-        given = torch.from_numpy(numbers)[None, None].to(self.device)
-        safe = self._run("l1", given)
+        key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
+        measured = {key: torch.from_numpy(numbers)[None, None]}
+        safe = self.run("l1", measured)
         image, error = safe.image, safe.log_error.clamp(max=DEEPEST_ERROR).exp()
         if strength > 0:
-            change = strength * (self._run(GAN, given).image - image)
+            change = strength * (self.run(GAN, measured).image - image)
             image, error = image + change, torch.maximum(error, change.abs())
-        return tuple(x[0, 0].float().cpu().numpy()[inner] for x in (image, error))  # type: ignore[return-value]
+        return tuple(x[0, 0].float().numpy()[inner] for x in (image, error))  # type: ignore[return-value]
 
-    def _run(self, name: str, given: torch.Tensor) -> Reconstruction:
-        key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
+    @property
+    def names(self) -> list[str]:
+        """`l1` and, if there are adversarial weights, `gan`."""
+        return list(self._networks)
+
+    def run(self, name: str, measured: Measured) -> Reconstruction:
+        """What the weights of a name make of a measurement, on the CPU."""
         with torch.inference_mode():
-            found: Reconstruction = self._networks[name](**{key: given})
-        return found
+            found = self._networks[name](**{key: value.to(self.device) for key, value in measured.items()})
+        return Reconstruction(*(x.cpu() for x in found))
 
     def _multiple(self) -> tuple[int, ...]:
         """Of the sizes of what is put in; a network that makes images finer takes any."""
         return self.measurement.multiple() if self.factors == (1, 1, 1) else (1, 1, 1)
 
     def _contradiction(self, image: Floats, array: Floats, factors: Sequence[int]) -> float | None:
-        if isinstance(self.measurement, Noise):
+        if not self.measurement.exact:
             return None
         total = 0.0
         for k in range(array.shape[2]):

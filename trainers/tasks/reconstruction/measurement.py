@@ -44,9 +44,11 @@ class Measurement(ABC):
 
     Attributes:
         dimensions: of the images that the network sees: 3, or 2 for slices of a volume.
+        exact: whether an image may not contradict the measurement at all.
     """
 
     dimensions: ClassVar[int] = 3
+    exact: ClassVar[bool] = True
 
     @abstractmethod
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
@@ -149,6 +151,7 @@ class Noise(Measurement):
         deviation: smallest and largest standard deviation of the noise, in roots of the image's mean square.
     """
 
+    exact = False
     deviation: tuple[float, float] = (0.1, 0.5)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:

@@ -1,0 +1,97 @@
+"""From the command line: train, stop, go on, measure; cards and specs say what was done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+from typer.testing import CliRunner
+
+from trainers.__main__ import app
+from trainers.recipes import RECONSTRUCTION_RECIPES
+from trainers.spec import ModelSpec
+from trainers.tasks.reconstruction.infer import Reconstructor
+
+PATIENTS = 10
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small volumes."""
+    folder = tmp_path_factory.mktemp("clinic")
+    (folder / "images").mkdir()
+    for number in range(PATIENTS):
+        random = np.random.default_rng(number)
+        smooth = ndimage.gaussian_filter(random.normal(size=(18, 20, 16)), 1.5)
+        array = (900 * (smooth > 0) + 50 * random.random(smooth.shape)).astype(np.float32)
+        nib.save(nib.Nifti1Image(array, np.eye(4)), folder / "images" / f"patient_{number:02d}.nii.gz")
+    return folder
+
+
+def run(*words: str | Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["trainers", *map(str, words)])
+        result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes that a test has time for."""
+    for name, recipe in list(RECONSTRUCTION_RECIPES.items()):
+        network = {**recipe.spec.network}
+        network |= {"cascades": 1, "channels": [4, 8]} if "cascades" in network else {"channels": 8, "blocks": 1}
+        fit = replace(recipe.fit, batch_size=2, validate_every=0)
+        config = replace(recipe.config, patch=tuple(16 for _ in recipe.config.patch))
+        changed = replace(
+            recipe, spec=recipe.spec.replace(network=network), fit=fit, config=config, validation=2, test=3
+        )
+        monkeypatch.setitem(RECONSTRUCTION_RECIPES, name, changed)
+
+
+@pytest.mark.parametrize("model", RECONSTRUCTION_RECIPES)
+def test_every_recipe_trains_and_is_measured(clinic: Path, tmp_path: Path, small: None, model: str) -> None:
+    out, found = tmp_path / model, tmp_path / "found.json"
+    steps = ("--steps", "3", "--adversarial-steps", "2")
+    output = run("train", "reconstruction", "--model", model, "--data", clinic, "--out", out, *steps)
+    assert "L1 weights gain" in output
+    files = {path.name for path in out.iterdir()}
+    assert files == {"model.safetensors", "gan.safetensors", "spec.json", "card.md", "split.json"}
+    spec = ModelSpec.load(out)
+    assert {"psnr_l1", "ssim_l1", "texture_gan"} <= set(spec.metrics)
+    assert len(spec.training["patients"]["train"]) == PATIENTS - 5
+    assert "--data DIR --out DIR" in spec.training["command"] and str(tmp_path) not in (out / "card.md").read_text()
+    output = run("evaluate", "reconstruction", "--model", out, "--data", clinic, "--json", found)
+    told = json.loads(found.read_text())
+    assert told["cases"] == 5, "those that it learned from are left out"
+    assert {"l1", "gan"} < set(told["methods"]) and "psnr" in output
+    assert told["methods"]["l1"]["psnr"]["low"] <= told["methods"]["l1"]["psnr"]["value"]
+    if Reconstructor(out).measurement.exact:
+        assert told["methods"]["gan"]["contradiction"]["value"] < 1e-5
+
+
+def test_weights_that_are_there_are_not_trained_again(clinic: Path, tmp_path: Path, small: None) -> None:
+    words = ["train", "reconstruction", "--data", clinic, "--out", tmp_path / "m", "--steps", "3"]
+    run(*words, "--adversarial-steps", "2")
+    before = (tmp_path / "m" / "model.safetensors").read_bytes()
+    (tmp_path / "m" / "gan.safetensors").unlink()
+    run(*words, "--adversarial-steps", "2")
+    assert (tmp_path / "m" / "model.safetensors").read_bytes() == before
+    assert (tmp_path / "m" / "gan.safetensors").is_file()
+
+
+def test_mistakes_are_told_in_one_line(clinic: Path, tmp_path: Path, small: None) -> None:
+    wrong = CliRunner().invoke(app, ["train", "reconstruction", "--data", str(clinic), "--out", "x", "--model", "y"])
+    assert wrong.exit_code == 2 and "no recipe" in wrong.output
+    few = tmp_path / "few"
+    (few / "images").mkdir(parents=True)
+    one = clinic / "images" / "patient_00.nii.gz"
+    (few / "images" / one.name).write_bytes(one.read_bytes())
+    wrong = CliRunner().invoke(app, ["train", "reconstruction", "--data", str(few), "--out", str(tmp_path / "o")])
+    assert wrong.exit_code == 2

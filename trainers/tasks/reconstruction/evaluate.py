@@ -1,0 +1,152 @@
+"""Measuring a reconstruction model: clean volumes are measured as its spec says, reconstructed, and compared.
+
+Both ends of the slider, L1 and adversarial weights, stand beside what one has without a network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.data.sets import Entry
+from trainers.data.volumes import VolumeError
+from trainers.metrics.intervals import bootstrap_mean
+from trainers.metrics.reconstruction import psnr, ssim, texture
+from trainers.monitor import Monitor
+from trainers.networks.reconstruction import Reconstruction
+from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.tasks.reconstruction.measurement import Measured, Measurement
+from trainers.tasks.reconstruction.task import as_images, shown
+
+Floats = npt.NDArray[np.float32]
+METRICS: dict[str, Callable[[Floats, Floats], float]] = {"psnr": psnr, "ssim": ssim, "texture": texture}
+CONTRADICTION, CALIBRATION = "contradiction", "doubt_correlation"
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Report:
+    """Measurements of one model.
+
+    Attributes:
+        per_case: `{"id", "seconds", method: {metric: value}}` of each volume; methods are the plain inversions by name,
+            from the weakest to the strongest, then `l1` and, if there is one, `gan`. Beside METRICS, of `l1` and `gan`:
+            `contradiction`, the relative size of what they contradict, and `doubt_correlation`, between the error and
+            what the network expected of it.
+        plain: names of the plain inversions.
+    """
+
+    per_case: list[dict[str, Any]]
+    plain: list[str]
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods, the plain ones first."""
+        return [*self.plain, *(m for m in ("l1", GAN) if m in self.per_case[0])]
+
+    def values(self, method: str, metric: str) -> list[float]:
+        """A figure of each case."""
+        return [case[method][metric] for case in self.per_case if metric in case[method]]
+
+    def mean(self, method: str, metric: str) -> float:
+        """A figure's mean over cases."""
+        return float(np.mean(self.values(method, metric)))
+
+    @property
+    def gain(self) -> float:
+        """PSNR of the L1 weights above that of the strongest plain inversion, dB."""
+        return self.mean("l1", "psnr") - self.mean(self.plain[-1], "psnr")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-clean: means with 95 % bootstrap intervals over volumes."""
+        methods = {
+            method: {metric: _estimate(self.values(method, metric)) for metric in self.per_case[0][method]}
+            for method in self.methods
+        }
+        return {
+            "cases": len(self.per_case), "methods": methods, "psnr_gain_db": round(self.gain, DIGITS),
+            "seconds_per_case": float(np.median([case["seconds"] for case in self.per_case])),
+            "per_case": self.per_case,
+        }  # fmt: skip
+
+
+def evaluate(
+    reconstructor: Reconstructor, entries: Sequence[Entry], monitor: Monitor = Monitor(), seed: int = 0
+) -> Report:
+    """Measures a model on clean volumes, one patient each.
+
+    Args:
+        reconstructor: the model.
+        entries: at least one; an entry's first channel is looked at.
+        monitor: hears `progress`; may cancel.
+        seed: of masks and noise.
+
+    Raises:
+        VolumeError: a volume cannot be read, or is no volume.
+    """
+    cases: list[dict[str, Any]] = []
+    for number, (entry, volume) in enumerate(volumes(entries)):
+        monitor.check()
+        cases.append({"id": entry.id, **_measure(reconstructor, volume, seed + number)})
+        monitor.report(progress=(number + 1) / len(entries))
+    plain = [name for name in cases[0] if name not in ("id", "seconds", "l1", GAN)]
+    return Report(cases, plain)
+
+
+def volumes(entries: Iterable[Entry]) -> Iterable[tuple[Entry, Floats]]:
+    """Entries with their first channel, (x, y, z). Raises VolumeError for pictures, which have no third axis."""
+    for entry in entries:
+        image = entry.read().image
+        if image.ndim != 4:
+            raise VolumeError("cannot_process", f"{entry.id} is a picture; reconstruction needs volumes.")
+        yield entry, np.asarray(image[0], np.float32)
+
+
+def _measure(reconstructor: Reconstructor, volume: Floats, seed: int) -> dict[str, Any]:
+    measurement = reconstructor.measurement
+    truth = as_images(measurement.unit(volume).to_numbers(volume), measurement)
+    measured = measurement.measure(truth, seed)
+    row: dict[str, Any] = {
+        name: _figures(_volume(image), _volume(truth)) for name, image in measurement.plain(measured).items()
+    }
+    started = time.perf_counter()
+    row["l1"] = _network_figures(reconstructor.run("l1", measured), truth, measured, measurement)
+    row["seconds"] = time.perf_counter() - started
+    if GAN in reconstructor.names:
+        row[GAN] = _network_figures(reconstructor.run(GAN, measured), truth, measured, measurement)
+    return row
+
+
+def _network_figures(
+    found: Reconstruction, truth: torch.Tensor, measured: Measured, measurement: Measurement
+) -> dict[str, float]:
+    image = shown(found.image)
+    error, doubt = ((x - y).abs().flatten() for x, y in ((image, truth), (found.log_error.exp(), 0)))
+    figures = _figures(_volume(image), _volume(truth))
+    if measurement.exact:
+        residual = measurement.residual(found.image, measured)
+        figures[CONTRADICTION] = float(residual.norm() / measured[next(iter(measured))].norm())
+    figures[CALIBRATION] = float(torch.corrcoef(torch.stack([error, doubt]))[0, 1])
+    return figures
+
+
+def _figures(image: Floats, truth: Floats) -> dict[str, float]:
+    return {name: metric(image, truth) for name, metric in METRICS.items()}
+
+
+def _volume(images: torch.Tensor) -> Floats:
+    """What `as_images` made of a volume, as a volume again."""
+    array: Floats = images.numpy()
+    return array[0, 0] if array.ndim == 5 else np.moveaxis(array[:, 0], 0, 2)
+
+
+def _estimate(values: list[float]) -> dict[str, float | None]:
+    if len(values) < 2:
+        return {"value": values[0]}
+    return bootstrap_mean(np.array(values)).as_dict()

@@ -1,0 +1,185 @@
+"""Training a reconstruction model from a recipe: L1 weights, adversarial weights, then its figures and its card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.card import write_card
+from trainers.data.cases import CasesError
+from trainers.data.sets import DataSet, Entry
+from trainers.data.splits import DataSplit, load_split, save_split, split_data
+from trainers.distributed import World
+from trainers.fit import CHECKPOINT_FILE, FitConfig, History, fit
+from trainers.monitor import Monitor
+from trainers.networks import build
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, save_weights
+from trainers.tasks.reconstruction.evaluate import CONTRADICTION, METRICS, Report, evaluate, volumes
+from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.tasks.reconstruction.measurement import measurement_of
+from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
+
+SPLIT_FILE = "split.json"
+Volumes = list[npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ReconstructionRecipe:
+    """A model before it is trained.
+
+    Attributes:
+        spec: the model without metrics; its `preprocess` has the measurement.
+        config: the task's settings. fit: the loop's, for the L1 weights.
+        adversarial: weight of the adversarial loss for the other weights, which go on from those. steps: how long.
+        validation, test: number of patients.
+    """
+
+    spec: ModelSpec
+    config: ReconstructionConfig
+    fit: FitConfig
+    adversarial: float = 0.005
+    steps: int = 1000
+    validation: int = 10
+    test: int = 40
+
+
+def train(
+    recipe: ReconstructionRecipe, data: DataSet, out: Path, command: str = "", monitor: Monitor = Monitor()
+) -> Report | None:
+    """Trains a recipe and writes weights, spec, card and split to `out`.
+
+    Of several processes started by torchrun only the first one measures and writes. Weights that are there are not
+    trained again; a run that was stopped goes on.
+
+    Args:
+        recipe: what to train.
+        data: the set; volumes of one channel, or the first of several.
+        out: the model's folder.
+        command: that made it, for the card.
+        monitor: see `trainers.fit.fit`; also hears `stage`.
+
+    Returns:
+        The figures on the test patients; None in all processes but the first.
+
+    Raises:
+        CasesError: too few patients. CheckpointMismatch: `out` holds a stopped run with other settings.
+        FileNotFoundError, VolumeError: the data cannot be read.
+    """
+    if data.dimensions != 3:
+        raise CasesError(f"{data.name} has pictures; reconstruction learns from volumes.")
+    out.mkdir(parents=True, exist_ok=True)
+    with World.from_environment() as world:
+        split = _split(recipe, data, out, world)
+        monitor.report(stage="reading images")
+        images, watched = _read(split.train), _read(split.validation)
+        monitor.report(stage="L1 weights")
+        histories = {"l1": _stage(recipe, images, watched, out, monitor)}
+        monitor.report(stage="adversarial weights")
+        histories[GAN] = _adversarial_stage(recipe, images, watched, out, monitor)
+        if world.rank > 0:
+            return None
+        return _finish(recipe, split, histories, out, command, monitor)
+
+
+def _split(recipe: ReconstructionRecipe, data: DataSet, out: Path, world: World) -> DataSplit:
+    """The stored split, or a new one that is stored."""
+    if (out / SPLIT_FILE).is_file():
+        return load_split(out / SPLIT_FILE, data)
+    split = split_data(data, recipe.validation, recipe.test)
+    if world.rank == 0:
+        save_split(out / SPLIT_FILE, split, data)
+    return split
+
+
+def _read(entries: list[Entry]) -> Volumes:
+    return [image for _, image in volumes(entries)]
+
+
+def _stage(
+    recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor
+) -> History | None:
+    """The L1 weights, unless they are there."""
+    if (out / WEIGHTS_FILE).is_file():
+        return None
+    torch.manual_seed(recipe.config.seed)
+    network, measurement = build(recipe.spec.network), measurement_of(recipe.spec.preprocess)
+    task = ReconstructionTask(network, measurement, images, watched, recipe.config)
+    averaged, history = fit(task, recipe.fit, out, monitor)
+    if World.from_environment().rank == 0:
+        save_weights(averaged["generator"], out / WEIGHTS_FILE)
+        (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return history
+
+
+def _adversarial_stage(
+    recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor
+) -> History | None:
+    """The adversarial weights, which go on from the L1 weights, unless they are there."""
+    if part_file(out, GAN).is_file():
+        return None
+    World.from_environment().barrier()
+    network = build(recipe.spec.network)
+    load_weights(network, out / WEIGHTS_FILE)
+    config = replace(recipe.config, adversarial=recipe.adversarial)
+    task = ReconstructionTask(network, measurement_of(recipe.spec.preprocess), images, watched, config)
+    loop = replace(recipe.fit, steps=recipe.steps, learning_rate=recipe.fit.learning_rate / 4, betas=(0.5, 0.99))
+    averaged, history = fit(task, loop, out / GAN, monitor)
+    if World.from_environment().rank == 0:
+        save_weights(averaged["generator"], part_file(out, GAN))
+        (out / GAN / CHECKPOINT_FILE).unlink(missing_ok=True)
+        (out / GAN).rmdir()
+    return history
+
+
+def _finish(
+    recipe: ReconstructionRecipe,
+    split: DataSplit,
+    histories: dict[str, History | None],
+    out: Path,
+    command: str,
+    monitor: Monitor,
+) -> Report:
+    monitor.report(stage="measuring")
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, histories, command))
+    spec.save(out)
+    report = evaluate(Reconstructor(out), split.test, monitor)
+    measured = spec.replace(metrics=card_metrics(report))
+    measured.save(out)
+    write_card(measured, out)
+    return report
+
+
+def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
+    """The figures of both ends of the slider as a spec keeps them, beside what one has without a network."""
+    found = {}
+    for method in (m for m in report.methods if m not in report.plain):
+        for metric in report.per_case[0][method]:
+            compared = [f"{name} {report.mean(name, metric):.3f}" for name in report.plain if metric in METRICS]
+            found[f"{metric}_{method}"] = {
+                "value": float(f"{report.mean(method, metric):.4g}"),
+                "higher_is_better": metric != CONTRADICTION,
+                "note": "; ".join([f"{len(report.per_case)} patients not trained on", *compared]),
+            }
+    return found
+
+
+def _record(
+    recipe: ReconstructionRecipe, split: DataSplit, histories: dict[str, History | None], command: str
+) -> dict[str, Any]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    told = {name: history for name, history in histories.items() if history is not None}
+    return {
+        "command": command,
+        "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
+        "minutes": {name: round(history.seconds / 60, 1) for name, history in told.items()},
+        "validation_psnr_by_step": {
+            name: [[step, round(m["psnr"], 3)] for step, m in history.metrics] for name, history in told.items()
+        },
+        "task": asdict(recipe.config), "fit": asdict(recipe.fit),
+        "adversarial": recipe.adversarial, "adversarial_steps": recipe.steps,
+    }  # fmt: skip
