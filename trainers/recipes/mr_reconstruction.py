@@ -35,7 +35,7 @@ def _spec(name: str, title: str, description: str, network: dict[str, Any], more
 
 
 def _finer(*factors: int) -> dict[str, Any]:
-    network = {"name": "SuperResolver", "spatial_dims": 3, "channels": 48, "fine_channels": 16, "blocks": 6}
+    network = {"name": "SuperResolver", "spatial_dims": 3, "channels": 40, "fine_channels": 16, "blocks": 5}
     return {**network, "factors": list(factors)}
 
 
@@ -49,7 +49,7 @@ SUPER_RESOLUTION = ReconstructionRecipe(
         measurement="super_resolution", factors=[2, 2, 2],
     ),
     ReconstructionConfig(patch=(32, 48, 32)),
-    FitConfig(4000, 4, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    FitConfig(4000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
 )  # fmt: skip
 
 THICK_SLICES = ReconstructionRecipe(
@@ -62,7 +62,7 @@ THICK_SLICES = ReconstructionRecipe(
         measurement="super_resolution", factors=[1, 1, 2],
     ),
     ReconstructionConfig(patch=(32, 32, 32)),
-    FitConfig(3000, 4, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    FitConfig(3000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
 )  # fmt: skip
 
 UNDERSAMPLED = ReconstructionRecipe(
@@ -82,10 +82,10 @@ DENOISING = ReconstructionRecipe(
     _spec(
         "mr_denoising", "MR denoising",
         "Takes the noise of a weak field or a short scan out of a magnitude MR.",
-        {"name": "Denoiser", "spatial_dims": 3, "channels": 48, "blocks": 6},
+        {"name": "Denoiser", "spatial_dims": 3, "channels": 40, "blocks": 5},
         "Noise that is not Rician, such as that of parallel imaging, or that was filtered before, was not seen.",
         measurement="noise", deviation=[0.05, 0.25],
     ),
     ReconstructionConfig(patch=(32, 48, 32)),
-    FitConfig(3000, 4, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    FitConfig(3000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
 )  # fmt: skip
