@@ -50,6 +50,12 @@ def whole_number(title: str, description: str, default: int, low: int, high: int
     return {"type": "integer", "title": title, **limits, "description": description}
 
 
+def share(title: str, description: str, default: float) -> dict[str, Any]:
+    """An option between 0 and 1, drawn as a slider."""
+    limits = {"minimum": 0.0, "maximum": 1.0, "default": default}
+    return {"type": "number", "title": title, "x-widget": "slider", **limits, "description": description}
+
+
 def choice(title: str, description: str, names: Sequence[str]) -> dict[str, Any]:
     """An option that is one of several names; no default means that it can be left open."""
     return {"type": "string", "title": title, "enum": list(names), "description": description}

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from monailabel_app.infers.base import ModelInfer
+from monailabel_app.infers.reconstruction import ReconstructionInfer
 from monailabel_app.infers.segmentation import SegmentationInfer
 from monailabel_app.infers.synthesis import SynthesisInfer
 from trainers.spec import ModelNotAvailable, ModelSpec
 
-TASKS: dict[str, type[ModelInfer]] = {"segmentation": SegmentationInfer, "synthesis": SynthesisInfer}
+TASKS: dict[str, type[ModelInfer]] = {
+    kind.task: kind for kind in (SegmentationInfer, SynthesisInfer, ReconstructionInfer)
+}
 
 
 def load(folder: Path) -> Any:

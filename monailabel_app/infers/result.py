@@ -13,7 +13,7 @@ import numpy as np
 
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.synthetic import Mark
-from trainers.data.volumes import Volume, write_volume
+from trainers.data.volumes import NOTES, Volume, write_volume
 
 BUNDLE = ".zip"
 EXTENSIONS = (".nii.gz", ".nrrd", BUNDLE)
@@ -26,7 +26,7 @@ class Part:
     Attributes:
         name: `label`, `uncertainty`, … kind: `labelmap` or `volume`.
         details: what the manifest says of it: `labels` and `colors`, or `units`; of a synthetic one also `synthetic`,
-            `sample`, `seed` and `class`.
+            `sample`, `seed` and `class`; of one that a GAN has altered `altered` and `strength`.
     """
 
     name: str
@@ -49,7 +49,7 @@ def write_result(parts: list[Part], about: dict[str, Any], extension: str, folde
     Args:
         parts: the volumes; the first is the one that a single file holds.
         about: the answer's params; goes into the bundle's manifest, and model and version into every NRRD header. The
-            header of what is synthetic has its mark.
+            header of what is synthetic or altered by a GAN has its mark.
         extension: `.nii.gz`, `.nrrd` or `.zip`.
         folder: where to.
 
@@ -95,4 +95,8 @@ def _header(about: dict[str, Any], part: Part) -> dict[str, str]:
     model, version = str(about["model"]), str(about["version"])
     if part.details.get("synthetic"):
         return Mark(model, version, part.details["seed"], part.details["class"]).header()
-    return {"MedGAN.Model": model, "MedGAN.Version": version}
+    made_by = {"MedGAN.Model": model, "MedGAN.Version": version}
+    if part.details.get("altered"):
+        note = f"MedGAN: altered by a GAN ({model} {version}, strength {part.details['strength']:g})"
+        return {**made_by, "MedGAN.Altered": "true", NOTES: note}
+    return made_by

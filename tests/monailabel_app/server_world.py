@@ -30,6 +30,7 @@ from trainers.tasks.segmentation import FinetuneConfig, finetune
 
 MODEL = "tissue_segmentation"
 LABELS = {"light": 1, "bright": 2}
+FINER, CLEANER = "finer", "cleaner"
 
 
 def crop(number: int) -> Volume:
@@ -132,6 +133,32 @@ def make_synthesis(folder: Path) -> Path:
         save_weights(build(spec.network), version / WEIGHTS_FILE)
         for part, network in spec.parts.items():
             save_weights(build(network), part_file(version, part))
+    return folder
+
+
+def make_reconstruction(folder: Path) -> Path:
+    """Adds two models of random weights to a folder: one makes images twice as fine, one keeps their grid."""
+    finer = ModelSpec(
+        name=FINER, task="reconstruction", title="Finer", description="Voxels of voxels.", modality="MR",
+        network={"name": "SuperResolver", "spatial_dims": 3, "factors": [2, 2, 2], "channels": 4, "blocks": 1},
+        preprocess={"measurement": "super_resolution", "factors": [2, 2, 2]},
+        inputs=[{"name": "image", "modality": "MR"}],
+    )  # fmt: skip
+    cleaner = finer.replace(
+        name=CLEANER, network={"name": "Denoiser", "spatial_dims": 3, "channels": 4, "blocks": 1},
+        preprocess={"measurement": "noise"},
+    )  # fmt: skip
+    for seed, spec in enumerate((finer, cleaner)):
+        torch.manual_seed(seed)
+        version = folder / spec.name / "v0001"
+        version.mkdir(parents=True)
+        spec = spec.replace(parts={"gan": spec.network} if spec is finer else {})
+        spec.save(version)
+        for file in (WEIGHTS_FILE, "gan.safetensors")[: 1 + len(spec.parts)]:
+            network = build(spec.network)
+            for parameter in network.parameters():
+                parameter.data += 0.05 * torch.randn_like(parameter)
+            save_weights(network, version / file)
     return folder
 
 

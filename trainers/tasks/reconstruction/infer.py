@@ -97,8 +97,11 @@ class Reconstructor:
             monitor: hears `progress`; may cancel.
 
         Raises:
-            VolumeError: an image too small to look at. ValueError: a strength or scale that there is not.
+            VolumeError: an image too small to look at, or a model that needs k-space. ValueError: a strength or scale
+                that there is not.
         """
+        if self.measurement.dimensions == 2:
+            raise VolumeError("cannot_process", f"{self.spec.name} reconstructs k-space, not images.")
         turns = self._turns(strength, scale)
         order = _order(volume, thick_last=len(set(self.factors)) > 1)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
