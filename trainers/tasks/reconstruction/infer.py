@@ -27,7 +27,8 @@ Floats = npt.NDArray[np.float32]
 GAN = "gan"
 SIDE, HALO = 64, 8
 SMALLEST = 4
-DEEPEST_ERROR = 5.0  # largest logarithm of an expected error that is believed
+LARGEST_LOG_ERROR = 5.0  # that is believed
+GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class Reconstructor:
         """
         if self.measurement.dimensions == 2:
             raise VolumeError("cannot_process", f"{self.spec.name} reconstructs k-space, not images.")
-        turns = self._turns(strength, scale)
+        self.check_strength(strength)
+        turns = self._turns(scale)
         order = _order(volume, thick_last=len(set(self.factors)) > 1)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape) < SMALLEST:
@@ -115,15 +117,18 @@ class Reconstructor:
             image, doubt = self._turn(image, strength, _Share(monitor, turn, turns))
         factors = [f**turns for f in self.factors]
         grid = _finer_grid(volume, order, array.shape, factors)
-        warnings = ["This image was altered by a GAN; fine detail may be invented."] if strength > 0 else []
+        warnings = [GAN_WARNING] if strength > 0 else []
         return Reconstructed(
             _back(image, order, grid), _back(doubt, order, grid), self._contradiction(image, array, factors), warnings
         )
 
-    def _turns(self, strength: float, scale: int | None) -> int:
+    def check_strength(self, strength: float) -> None:
+        """Raises ValueError for a strength that there is not."""
         if not 0 <= strength <= 1 or (strength and GAN not in self._networks):
             known = "0 to 1" if GAN in self._networks else "0: it has no adversarial weights"
             raise ValueError(f"{self.spec.name} has no strength {strength:g}; choose {known}.")
+
+    def _turns(self, scale: int | None) -> int:
         if scale is not None and scale not in self.scales:
             raise ValueError(f"{self.spec.name} has no scale {scale}; choose one of {self.scales}.")
         return 1 if scale is None or scale == 1 else self.scales.index(scale) + 1
@@ -151,7 +156,7 @@ class Reconstructor:
         key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
         measured = {key: torch.from_numpy(numbers)[None, None]}
         safe = self.run("l1", measured)
-        image, error = safe.image, safe.log_error.clamp(max=DEEPEST_ERROR).exp()
+        image, error = safe.image, safe.log_error.clamp(max=LARGEST_LOG_ERROR).exp()
         if strength > 0:
             change = strength * (self.run(GAN, measured).image - image)
             image, error = image + change, torch.maximum(error, change.abs())

@@ -1,0 +1,127 @@
+"""K-space from every layout that it comes in, and what is no Cartesian k-space refused with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from trainers.data import kspace as module
+from trainers.data.kspace import read_kspace
+from trainers.data.volumes import VolumeError
+
+LINES = np.array([1, 0, 1, 1, 0, 1, 0, 1, 0, 0], bool)
+
+
+def samples(*shape: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(*shape, 12, 10)) + 1j * random.normal(size=(*shape, 12, 10))
+    return (values * LINES).astype(np.complex64)
+
+
+@pytest.mark.parametrize(("shape", "wanted"), [((), (1, 1)), ((3,), (3, 1)), ((3, 2), (3, 2))])
+def test_arrays_of_slices_and_coils(tmp_path: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    np.save(tmp_path / "k.npy", samples(*shape))
+    found = read_kspace(tmp_path / "k.npy")
+    assert found.samples.shape == (*wanted, 12, 10) and found.samples.dtype == np.complex64
+    assert np.array_equal(found.samples.reshape(samples(*shape).shape), samples(*shape))
+    assert np.array_equal(found.lines, LINES) and found.acceleration == 2
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2)])
+def test_fastmri(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Its test files have a mask; a line beyond it is left out."""
+    whole = samples(*shape) + (~LINES).astype(np.complex64)
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file["kspace"], file["mask"] = whole, LINES.astype(np.float32).reshape(1, 1, 10, 1)
+    found = read_kspace(tmp_path / "file.h5")
+    assert np.array_equal(found.lines, LINES)
+    assert np.array_equal(found.samples, samples(*shape).reshape(3, -1, 12, 10))
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["kspace"] = whole
+    assert read_kspace(tmp_path / "train.h5").lines.all(), "training files are fully sampled"
+
+
+def ismrmrd(path: Path, trajectory: str = "cartesian", z: int = 1, rows: int = 10) -> None:
+    """Two slices, two coils, one noise measurement; the first line of the first slice twice."""
+    index = np.dtype([("kspace_encode_step_1", "<u2"), ("slice", "<u2")])
+    head = np.dtype([("flags", "<u8"), ("active_channels", "<u2"), ("idx", index)])
+    entry = np.dtype([("head", head), ("data", h5py.vlen_dtype(np.float32))])
+    space = f"<matrixSize><x>12</x><y>{rows}</y><z>{z}</z></matrixSize>"
+    xml = (
+        '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><encodedSpace>'
+        f"{space}</encodedSpace><trajectory>{trajectory}</trajectory></encoding></ismrmrdHeader>"
+    )
+    whole = samples(2, 2)
+    wanted = [(s, line) for s in range(2) for line in np.flatnonzero(LINES)]
+    table = np.empty(len(wanted) + 2, entry)
+    for number, (slice_, line) in enumerate([wanted[0], *wanted, (1, 4)]):
+        noise = number == len(wanted) + 1
+        row = table[number]
+        row["head"]["flags"], row["head"]["active_channels"] = (1 << 18) * noise, 2
+        row["head"]["idx"]["slice"], row["head"]["idx"]["kspace_encode_step_1"] = slice_, line
+        row["data"] = np.ascontiguousarray(whole[slice_, :, :, line] + noise).view(np.float32).ravel()
+    with h5py.File(path, "w") as file:
+        group = file.create_group("dataset")
+        group.create_dataset("data", data=table, dtype=entry)
+        group.create_dataset("xml", data=[xml], dtype=h5py.string_dtype())
+
+
+def test_ismrmrd(tmp_path: Path) -> None:
+    ismrmrd(tmp_path / "raw.h5")
+    found = read_kspace(tmp_path / "raw.h5")
+    assert found.samples == pytest.approx(samples(2, 2)), "repeated lines are averaged, noise is left out"
+    assert np.array_equal(found.lines, LINES)
+
+
+def no_kspace(folder: Path, how: str) -> Path:
+    path = folder / ("k.h5" if how in ("empty file", "spiral", "encodes three", "lines that are not") else "k.npy")
+    whole = samples(3)
+    if how == "empty file":
+        path.write_bytes(b"")
+    elif path.suffix == ".h5":
+        more = {"spiral": {"trajectory": "spiral"}, "encodes three": {"z": 4}, "lines that are not": {"rows": 5}}
+        ismrmrd(path, **more[how])  # type: ignore[arg-type]
+    else:
+        changed = {
+            "no k-space": whole.real,
+            "of shape": whole[0, 0],
+            "not finite": np.where(whole == 0, np.nan, whole),
+            "nothing but zeros": whole * 0,
+            "not Cartesian": samples(3) * (np.random.default_rng(1).random((12, 10)) < 0.3),
+        }
+        np.save(path, changed[how])
+    return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["empty file", "spiral", "encodes three", "lines that are not", "no k-space", "of shape", "not finite",
+     "nothing but zeros", "not Cartesian"],
+)  # fmt: skip
+def test_what_is_none_is_told(tmp_path: Path, how: str) -> None:
+    message = "cannot be read as k-space" if how == "empty file" else how
+    with pytest.raises(VolumeError, match=message):
+        read_kspace(no_kspace(tmp_path, how))
+
+
+def test_other_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VolumeError, match=r"Give one of \.npy"):
+        read_kspace(tmp_path / "scan.dat")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["image"] = np.zeros(3)
+    with pytest.raises(VolumeError, match="fastMRI has it as kspace"):
+        read_kspace(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "mask.h5", "w") as file:
+        file["kspace"], file["mask"] = samples(3), LINES[:-1]
+    with pytest.raises(VolumeError, match="10 lines and a mask of 9"):
+        read_kspace(tmp_path / "mask.h5")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(VolumeError, match="cannot be read"):
+        read_kspace(tmp_path / "pickled.npy")
+    monkeypatch.setattr(module, "MOST_SAMPLES", 10)
+    np.save(tmp_path / "large.npy", samples(3))
+    with pytest.raises(VolumeError, match="are the most"):
+        read_kspace(tmp_path / "large.npy")

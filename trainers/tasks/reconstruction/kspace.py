@@ -1,0 +1,112 @@
+"""Reconstructing undersampled k-space, of a scanner or simulated from an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.data.kspace import KSpace
+from trainers.data.volumes import Volume, VolumeError
+from trainers.monitor import Monitor
+from trainers.physics.kspace import contradiction, zero_filled
+from trainers.tasks.reconstruction.infer import GAN, GAN_WARNING, LARGEST_LOG_ERROR, Reconstructed, Reconstructor
+from trainers.tasks.reconstruction.measurement import Undersampling
+
+Floats = npt.NDArray[np.float32]
+SLICES = 8  # at once
+SMALLEST = 8
+NO_GRID = "The file tells no voxel size or place: the image has voxels of 1 mm at the origin."
+
+
+def reconstruct_kspace(
+    reconstructor: Reconstructor,
+    measured: KSpace,
+    strength: float = 0.0,
+    affine: npt.NDArray[np.float64] | None = None,
+    monitor: Monitor = Monitor(),
+) -> Reconstructed:
+    """Reconstructs slices, coil by coil, and joins coils by the root of their sum of squares.
+
+    Args:
+        reconstructor: a model of undersampling.
+        measured: by a scanner or simulated.
+        strength: 0 takes the L1 weights, 1 the adversarial ones, between them a blend of both complex images; each of
+            them has the measured lines, so the blend has them too.
+        affine: of the image (x, y, slice), if it is known.
+        monitor: hears `progress`; may cancel.
+
+    Returns:
+        The magnitude; `contradiction` is the largest |M (F x - y)| over the largest |y|.
+
+    Raises:
+        VolumeError: a model of another measurement, or slices too small to look at. ValueError: a strength that there
+            is not.
+    """
+    if not isinstance(reconstructor.measurement, Undersampling):
+        raise VolumeError("cannot_process", f"{reconstructor.spec.name} does not reconstruct k-space.")
+    if min(measured.samples.shape[2:]) < SMALLEST:
+        raise VolumeError("cannot_process", f"Slices of {measured.samples.shape[2:]} samples are too small.")
+    reconstructor.check_strength(strength)
+    slices, coils, width, lines = measured.samples.shape
+    mask = torch.from_numpy(measured.lines.astype(np.float32)).reshape(1, 1, 1, lines)
+    kspace = torch.from_numpy(measured.samples).reshape(-1, 1, width, lines)
+    scale = reconstructor.measurement.unit(zero_filled(kspace, mask).numpy()).scale
+    images, doubts, worst, start = [], [], 0.0, 0
+    for part in kspace.split(SLICES):
+        monitor.check()
+        image, doubt = _slices(reconstructor, part / scale, mask.expand(len(part), 1, 1, lines), strength)
+        worst = max(worst, float(contradiction(image, part / scale, mask).max()))
+        images.append(image.abs())
+        doubts.append(doubt)
+        start += len(part)
+        monitor.report(progress=start / len(kspace))
+    shape = (slices, coils, width, lines)
+    magnitude, error = (_joined(torch.cat(parts).reshape(shape)) * scale for parts in (images, doubts))
+    warnings = ([] if affine is not None else [NO_GRID]) + ([GAN_WARNING] if strength > 0 else [])
+    grid = np.eye(4) if affine is None else affine
+    largest = float(kspace.abs().max()) / scale
+    return Reconstructed(Volume(magnitude, grid), Volume(error, grid), worst / largest, warnings)
+
+
+def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", seed: int = 0) -> KSpace:
+    """What a faster scan would have measured of an image: slices along its last axis, lines along its second.
+
+    Args:
+        volume: a magnitude image, not negative.
+        acceleration: number of all lines over that of measured ones.
+        kind: of the mask, `random` or `equispaced`.
+        seed: of mask and phase.
+
+    Raises:
+        VolumeError: values below 0, which a magnitude does not have. ValueError: no such mask.
+    """
+    array = np.asarray(volume.array, np.float32)
+    if array.min() < 0:
+        raise VolumeError("cannot_process", "The image has values below 0; the magnitude of an MR has none.")
+    settings = replace(Undersampling(), accelerations=(acceleration,), kinds=(kind,))
+    images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, 2, 0)[:, None]))
+    measured = settings.measure(images, seed)
+    lines = measured["mask"][0, 0, 0].numpy().astype(bool)
+    return KSpace(measured["kspace"].numpy(), lines)
+
+
+def _slices(
+    reconstructor: Reconstructor, kspace: torch.Tensor, mask: torch.Tensor, strength: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Complex images (b, 1, x, y) and the error that is expected of them."""
+    measured = {"kspace": kspace, "mask": mask}
+    found = reconstructor.run("l1", measured)
+    image, doubt = found.image, found.log_error.clamp(max=LARGEST_LOG_ERROR).exp()
+    if strength > 0:
+        change = strength * (reconstructor.run(GAN, measured).image - image)
+        image, doubt = image + change, torch.maximum(doubt, change.abs())
+    return image, doubt
+
+
+def _joined(coils: torch.Tensor) -> Floats:
+    """(slice, coil, x, y) to (x, y, slice), the root of the sum of squares over coils."""
+    joined = coils.square().sum(1).sqrt().numpy()
+    return np.ascontiguousarray(np.moveaxis(joined, 0, 2), np.float32)
