@@ -133,7 +133,8 @@ def _channel(reference: Array, distorted: Array, side: int) -> tuple[Array, Arra
             (reference, distorted, means[0], means[1]),
         )
     ]
-    variance, other, both = np.maximum(squares[0], 0), np.maximum(squares[1], 0), squares[2]
+    variance, other = (np.maximum(x, 0) for x in squares[:2])
+    both: Array = squares[2]
     tiny = 1e-10
     gain = np.where(variance > tiny, both / (variance + tiny), 0.0)
     noise = np.where(variance > tiny, other - gain * both, other)
