@@ -125,7 +125,7 @@ def _window(image: Array, side: int) -> Array:
 def _channel(reference: Array, distorted: Array, side: int) -> tuple[Array, Array, Array]:
     """Gain, the reference's variance and the noise of the channel between two images, for each window."""
     means = [_window(x, side) for x in (reference, distorted)]
-    squares = [
+    squares: list[Array] = [
         _window(a * b, side) - m * n
         for a, b, m, n in (
             (reference, reference, means[0], means[0]),
@@ -133,8 +133,8 @@ def _channel(reference: Array, distorted: Array, side: int) -> tuple[Array, Arra
             (reference, distorted, means[0], means[1]),
         )
     ]
-    variance, other = (np.maximum(x, 0) for x in squares[:2])
-    both: Array = squares[2]
+    variance, other, both = squares
+    variance, other = np.maximum(variance, 0), np.maximum(other, 0)
     tiny = 1e-10
     gain = np.where(variance > tiny, both / (variance + tiny), 0.0)
     noise = np.where(variance > tiny, other - gain * both, other)
