@@ -171,6 +171,8 @@ def draw_synthesis(folder: Path) -> None:
 
 def _synthesise(user: User) -> None:
     user.open_only("synthesiseSection")
+    box = user.ui.synthesisModelBox
+    box.currentIndex = box.findData("hippocampus_synthesis")
     user.panel("SynthesisePanel").form.field("number").widget.value = 8
     user.press("generateButton")
     user.idle(120)
