@@ -175,6 +175,17 @@ def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> Non
     assert "not measured" not in model_text(model)
 
 
+def test_what_a_model_gives_is_told_by_its_task(user: User, server: Any) -> None:
+    from MedGANLib.panels.run import model_text
+
+    user.connect(server.url)
+    model = user.state.models[0]
+    finer = dataclasses.replace(model, task="reconstruction", output="volume")
+    assert "made by a network from what was measured" in model_text(finer) and finer.reconstructs
+    assert "synthetic" in model_text(dataclasses.replace(finer, task="anomaly"))
+    assert "marked" not in model_text(model)
+
+
 def test_cancel_ends_the_run_here_and_there(user: User, server: Any) -> None:
     server.world.infer_seconds = 30.0
     _start_with_study(user, server)

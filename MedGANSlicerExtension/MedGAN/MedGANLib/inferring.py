@@ -112,7 +112,7 @@ class Inferring(Studying):
         client = self._server()
         image_id = known_id(volume, client.address)
         file = None if image_id else self._outgoing(volume, stored=False)
-        extension = ".zip" if model.output == "both" else None
+        extension = ".zip" if model.output == "both" or model.reconstructs else None
 
         def work(job: Job) -> InferResult:
             result = client.infer(

@@ -101,6 +101,11 @@ class ModelInfo:
         """Whether it makes images out of nothing: it is run on no study."""
         return self.is_medgan and self.task == "synthesis"
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether it makes a better image of a study, with a map of how far off it may be beside."""
+        return self.is_medgan and self.task == "reconstruction"
+
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
         """Names of the options marked `"x-widget": widget` (`points`, `roi` or `labelmap`)."""
         return tuple(name for name, option in self.option_properties.items() if option.get("x-widget") == widget)

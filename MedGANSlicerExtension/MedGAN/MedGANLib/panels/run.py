@@ -101,8 +101,14 @@ def model_text(model: ModelInfo) -> str:
     """Returns what a clinician should know of a model, as rich text."""
     first = safe(model.description)
     facts = dots([safe(p) for p in (model.modality, model.body_part, model.version, main_metric(model.metrics))])
-    synthetic = "" if model.output == "labelmap" else "<b>Its images are synthetic</b> and are marked so."
-    return "<br>".join(line for line in (first, facts, synthetic) if line)
+    return "<br>".join(line for line in (first, facts, _caution(model)) if line)
+
+
+def _caution(model: ModelInfo) -> str:
+    if model.output == "labelmap":
+        return ""
+    made = "made by a network from what was measured" if model.reconstructs else "synthetic"
+    return f"<b>Its images are {made}</b> and are marked so."
 
 
 def provenance(model: ModelInfo) -> str:
