@@ -15,10 +15,12 @@ from trainers.data.volumes import NOTES, NOTES_LENGTH, VolumeError, read_metadat
 
 KEY = "synthetic"  # in a study's info, and in the params of an upload
 FIELD = "MedGAN.Synthetic"
+ALTERED = "MedGAN.Altered"  # of an acquired image to which a GAN added something: no evidence of a patient either
 NO = ("", "false", "no", "0")
 LARGEST_SEED = 2**31 - 1
 LONGEST = 128
 _NOTE = re.compile(r"MedGAN synthetic(?:: (\S+) (\S+) seed (\d+)(?: (.+))?)?")
+_ALTERED_NOTE = re.compile(r"MedGAN altered: (\S+) (\S+) strength \S+")
 DETAILS: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -59,8 +61,17 @@ class Mark:
         return f"MedGAN synthetic: {self.model} {self.version or '-'} seed {self.seed} {_text(self.target)}".strip()
 
 
+def altered_header(model: str, version: str, strength: float) -> dict[str, str]:
+    """Text fields for the header of an image that a GAN has altered; NIfTI keeps the note alone."""
+    note = f"MedGAN altered: {model} {version} strength {strength:g}"
+    return {ALTERED: "true", "MedGAN.Model": model, "MedGAN.Version": version, NOTES: note}
+
+
 def mark_of(path: Path) -> Mark | None:
-    """The mark in an image file's header; None if it has none, or is no image."""
+    """The mark in an image file's header; None if it has none, or is no image.
+
+    An image that a GAN has altered counts as synthetic: what it shows may be invented.
+    """
     try:
         fields = {key: _clean(text) for key, text in read_metadata(path).items()}
     except VolumeError:
@@ -69,6 +80,8 @@ def mark_of(path: Path) -> Mark | None:
         seed = fields.get("MedGAN.Seed", "")
         model, version = fields.get("MedGAN.Model", ""), fields.get("MedGAN.Version", "")
         return Mark(model, version, _seed(seed), fields.get("MedGAN.Class") or None)
+    if fields.get(ALTERED, "").strip().lower() not in NO:
+        return Mark(fields.get("MedGAN.Model", ""), fields.get("MedGAN.Version", ""))
     return _from_note(fields.get(NOTES, ""))
 
 
@@ -92,6 +105,8 @@ def mark_told(params: Mapping[str, Any]) -> Mark | None:
 
 def _from_note(note: str) -> Mark | None:
     """The mark in the note that NIfTI keeps; one that was cut off may have lost the end of its class."""
+    if altered := _ALTERED_NOTE.match(note):
+        return Mark(altered[1], altered[2])
     found = _NOTE.match(note)
     if not found:
         return None

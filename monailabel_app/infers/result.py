@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from monailabel_app.errors import MedGANError, choices
-from monailabel_app.synthetic import Mark
-from trainers.data.volumes import NOTES, Volume, write_volume
+from monailabel_app.synthetic import Mark, altered_header
+from trainers.data.volumes import Volume, write_volume
 
 BUNDLE = ".zip"
 EXTENSIONS = (".nii.gz", ".nrrd", BUNDLE)
@@ -95,8 +95,6 @@ def _header(about: dict[str, Any], part: Part) -> dict[str, str]:
     model, version = str(about["model"]), str(about["version"])
     if part.details.get("synthetic"):
         return Mark(model, version, part.details["seed"], part.details["class"]).header()
-    made_by = {"MedGAN.Model": model, "MedGAN.Version": version}
     if part.details.get("altered"):
-        note = f"MedGAN: altered by a GAN ({model} {version}, strength {part.details['strength']:g})"
-        return {**made_by, "MedGAN.Altered": "true", NOTES: note}
-    return made_by
+        return altered_header(model, version, part.details["strength"])
+    return {"MedGAN.Model": model, "MedGAN.Version": version}

@@ -15,6 +15,7 @@ from server_world import CLEANER, FINER, client_of, error, infer, make_reconstru
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.infers import reconstruction
+from monailabel_app.synthetic import Mark, mark_of
 from trainers.data.volumes import Volume, read_metadata, read_volume, same_grid, write_volume
 
 
@@ -79,13 +80,14 @@ def test_what_a_gan_altered_says_so_everywhere(client: TestClient, tmp_path: Pat
     (image,) = (part for part in manifest["parts"] if part["name"] == "image")
     assert image["altered"] is True and image["strength"] == 0.5
     assert read_metadata(files["image"])["MedGAN.Altered"] == "true"
+    assert mark_of(files["image"]) == Mark(FINER, "v0001"), "as a study it would count as synthetic"
     answer = infer(client, FINER, {"image": "head", "output": "image"}, strength=0.5)
     path = tmp_path / "one.nii.gz"
     path.write_bytes(answer.content)
-    assert "altered by a GAN" in " ".join(read_metadata(path).values()), "NIfTI keeps the note alone"
+    assert mark_of(path) == Mark(FINER, "v0001"), "NIfTI keeps the note alone"
     safe = infer(client, FINER, {"image": "head", "output": "image"})
     path.write_bytes(safe.content)
-    assert "altered" not in " ".join(read_metadata(path).values())
+    assert mark_of(path) is None
 
 
 def test_a_cleaner_image_keeps_the_grid(client: TestClient, study: Volume, tmp_path: Path) -> None:

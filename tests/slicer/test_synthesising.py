@@ -308,3 +308,14 @@ def test_marks_in_headers(tmp_path: Path) -> None:
     (tmp_path / "d.nrrd").write_bytes(b"NRRD0005\r\nMedGAN.Synthetic:=true\r\n\r\nMedGAN.Model:=voxels")
     assert marks(tmp_path / "b.nii") == marks(tmp_path / "c.nrrd") == marks(tmp_path / "gone.nrrd") == {}
     assert marks(tmp_path / "d.nrrd") == {"MedGAN.Synthetic": "true"}
+
+
+def test_what_a_gan_altered_counts_as_synthetic(tmp_path: Path) -> None:
+    header = bytearray(348)
+    note = b"MedGAN altered: finer v0001 strength 0.5"
+    header[148 : 148 + len(note)] = note
+    (tmp_path / "a.nii").write_bytes(bytes(header))
+    (tmp_path / "b.nrrd").write_bytes(b"NRRD0005\nMedGAN.Altered:=true\nMedGAN.Model:=finer\nMedGAN.Version:=v0001\n\n")
+    found = {"MedGAN.Synthetic": "true", "MedGAN.Model": "finer", "MedGAN.Version": "v0001"}
+    assert marks(tmp_path / "a.nii") == found
+    assert marks(tmp_path / "b.nrrd") == {**found, "MedGAN.Altered": "true"}

@@ -20,8 +20,10 @@ DESCRIPTION = slice(148, 228)
 """Where a NIfTI file has its note."""
 SYNTHETIC = "MedGAN.Synthetic"
 NO = ("", "false", "no", "0")
-FIELD = re.compile(r"(?m)^MedGAN\.(Synthetic|Model|Version|Seed|Class) *:=(.*)$")
+ALTERED = "MedGAN.Altered"
+FIELD = re.compile(r"(?m)^MedGAN\.(Synthetic|Altered|Model|Version|Seed|Class) *:=(.*)$")
 NOTE = re.compile(r"MedGAN synthetic(?:: (?P<model>\S+) (?P<version>\S+) seed (?P<seed>\d+)(?: (?P<class>.+))?)?")
+ALTERED_NOTE = re.compile(r"MedGAN altered: (?P<model>\S+) (?P<version>\S+) strength")
 LEFT_HANDED_SPACES = ("left-anterior-superior", "las", "scanner-xyz-left-handed")
 """NRRD's names of coordinate systems that are mirrored."""
 
@@ -40,7 +42,8 @@ def is_left_handed(path: Path) -> bool:
 def marks(path: Path) -> Dict[str, str]:
     """Return the mark of a synthetic image in a file's header, as node attributes `MedGAN.…`; empty without one.
 
-    NRRD has a field for each; NIfTI has a note in its description, see docs/api.md.
+    An image that a GAN has altered counts as synthetic: what it shows may be invented. NRRD has a field for each mark,
+    NIfTI has a note in its description, see docs/api.md.
     """
     name = path.name.lower()
     try:
@@ -55,11 +58,13 @@ def marks(path: Path) -> Dict[str, str]:
 
 def _marked(text: str) -> Dict[str, str]:
     found = {f"MedGAN.{name}": value.strip() for name, value in FIELD.findall(text)}
-    return {**found, SYNTHETIC: "true"} if found.get(SYNTHETIC, "").lower() not in NO else {}
+    marked = any(found.get(name, "").lower() not in NO for name in (SYNTHETIC, ALTERED))
+    return {**found, SYNTHETIC: "true"} if marked else {}
 
 
 def _noted(note: str) -> Dict[str, str]:
-    found = NOTE.match(note.split("\0")[0])
+    text = note.split("\0")[0]
+    found = NOTE.match(text) or ALTERED_NOTE.match(text)
     if not found:
         return {}
     details = {f"MedGAN.{name.capitalize()}": text.strip() for name, text in found.groupdict().items() if text}
