@@ -159,3 +159,45 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._edit.setCurrentText(path)
 
     currentPath = QtCore.Property(str, _path, _set_path, notify=currentPathChanged)
+
+
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider beside a spin box, both with the same value."""
+
+    valueChanged = QtCore.Signal(float)
+    STEPS = 1000
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._box = QtWidgets.QDoubleSpinBox(self)
+        self._box.setRange(0.0, 99.0)
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal, self)
+        self._slider.setRange(0, self.STEPS)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider)
+        layout.addWidget(self._box)
+        self._box.valueChanged.connect(self._follow)
+        self._slider.sliderMoved.connect(self._moved)
+
+    def _follow(self, value: float) -> None:
+        self._slider.setValue(round(self.STEPS * (value - self._box.minimum()) / self._span()))
+        self.valueChanged.emit(value)
+
+    def _moved(self, place: int) -> None:
+        self._box.setValue(self._box.minimum() + self._span() * place / self.STEPS)
+
+    def _span(self) -> float:
+        return max(self._box.maximum() - self._box.minimum(), 1e-9)
+
+    def _get(name: str) -> Any:  # type: ignore[misc]
+        return lambda self: getattr(self._box, name)()
+
+    def _set(name: str) -> Any:  # type: ignore[misc]
+        return lambda self, value: getattr(self._box, f"set{name[0].upper()}{name[1:]}")(value)
+
+    value = QtCore.Property(float, _get("value"), _set("value"), notify=valueChanged)
+    minimum = QtCore.Property(float, _get("minimum"), _set("minimum"))
+    maximum = QtCore.Property(float, _get("maximum"), _set("maximum"))
+    singleStep = QtCore.Property(float, _get("singleStep"), _set("singleStep"))
+    decimals = QtCore.Property(int, _get("decimals"), _set("decimals"))

@@ -79,7 +79,13 @@ QT_CLASSES = frozenset(
 )
 
 CTK_CLASSES = {
-    c.__name__: c for c in (ctk_widgets.ctkCollapsibleButton, ctk_widgets.ctkMessageBox, ctk_widgets.ctkPathLineEdit)
+    c.__name__: c
+    for c in (
+        ctk_widgets.ctkCollapsibleButton,
+        ctk_widgets.ctkMessageBox,
+        ctk_widgets.ctkPathLineEdit,
+        ctk_widgets.ctkSliderWidget,
+    )
 }
 
 

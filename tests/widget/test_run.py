@@ -166,6 +166,20 @@ def test_strange_options_of_a_scene_do_no_harm(user: User, server: Any, text: st
     assert _segments(user)
 
 
+def test_a_share_is_a_slider(user: User, server: Any) -> None:
+    _start_with_study(user, server)
+    form = user.panel("RunPanel").form
+    schema = {"type": "number", "title": "GAN strength", "x-widget": "slider", "minimum": 0.0, "maximum": 1.0}
+    form.draw({"strength": {**schema, "default": 0.0}}, {})
+    assert form.values() == {"strength": 0.0}
+    form.field("strength").widget.value = 0.35
+    assert form.values() == {"strength": 0.35}
+    user.picture("slider")
+    for saved, wanted in ((0.6, 0.6), (7.0, 1.0), ("much", 0.0)):
+        form.draw({"strength": {**schema, "default": 0.0}}, {"strength": saved})
+        assert form.values() == {"strength": wanted}
+
+
 def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> None:
     from MedGANLib.panels.run import model_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Callable, Dict, Mapping, Optional
 
+import ctk
 import qt
 import slicer
 
@@ -58,6 +59,26 @@ class NumberField:
         number = self.widget.value
         left = self._unset is not None and abs(number - self._unset) < 1e-9
         return None if left else self._number(number)
+
+
+class SliderField:
+    """A number between two ends, with a slider, for what is found by trying."""
+
+    place = ""
+
+    def __init__(self, name: str, schema: Schema, saved: Any) -> None:
+        self.caption = str(schema.get("title", name))
+        low, high = float(schema.get("minimum", 0.0)), float(schema.get("maximum", 1.0))
+        self.widget = ctk.ctkSliderWidget()
+        self.widget.minimum, self.widget.maximum = low, high
+        self.widget.decimals = 2
+        self.widget.singleStep = (high - low) / 20
+        start = float(schema.get("default", low) if saved is None else saved)
+        self.widget.value = min(high, max(low, start))
+
+    def value(self) -> float:
+        """Returns the number, without the tail that a slider's arithmetic leaves."""
+        return round(float(self.widget.value), 4)
 
 
 class SeedField:
@@ -212,6 +233,8 @@ def _kind(name: str, schema: Schema) -> Optional[Callable[[str, Schema, Any], An
         return PlaceField
     if schema.get("x-widget") == ShapeField.place:
         return ShapeField
+    if schema.get("x-widget") == "slider" and schema.get("type") == "number":
+        return SliderField
     if name == "seed" and schema.get("type") == "integer":
         return SeedField
     return ChoiceField if "enum" in schema else FIELDS.get(str(schema.get("type")))
