@@ -20,7 +20,7 @@ NO = ("", "false", "no", "0")
 LARGEST_SEED = 2**31 - 1
 LONGEST = 128
 _NOTE = re.compile(r"MedGAN synthetic(?:: (\S+) (\S+) seed (\d+)(?: (.+))?)?")
-_ALTERED_NOTE = re.compile(r"MedGAN altered: (\S+) (\S+) strength \S+")
+_ALTERED_NOTE = re.compile(r"MedGAN altered(?:: (\S+) (\S+) strength)?")  # a long name may be cut off
 DETAILS: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -106,7 +106,7 @@ def mark_told(params: Mapping[str, Any]) -> Mark | None:
 def _from_note(note: str) -> Mark | None:
     """The mark in the note that NIfTI keeps; one that was cut off may have lost the end of its class."""
     if altered := _ALTERED_NOTE.match(note):
-        return Mark(altered[1], altered[2])
+        return Mark(altered[1] or "", altered[2] or "")
     found = _NOTE.match(note)
     if not found:
         return None

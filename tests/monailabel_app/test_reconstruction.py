@@ -15,7 +15,7 @@ from server_world import CLEANER, FINER, client_of, error, infer, make_reconstru
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.infers import reconstruction
-from monailabel_app.synthetic import Mark, mark_of
+from monailabel_app.synthetic import Mark, altered_header, mark_of
 from trainers.data.volumes import Volume, read_metadata, read_volume, same_grid, write_volume
 
 
@@ -88,6 +88,13 @@ def test_what_a_gan_altered_says_so_everywhere(client: TestClient, tmp_path: Pat
     safe = infer(client, FINER, {"image": "head", "output": "image"})
     path.write_bytes(safe.content)
     assert mark_of(path) is None
+
+
+def test_a_long_name_cannot_cut_the_mark_off(study: Volume, tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", study, altered_header("m" * 120, "v0001", 0.5))
+    write_volume(tmp_path / "b.nrrd", study, altered_header("m" * 120, "v0001", 0.5))
+    assert mark_of(tmp_path / "a.nii.gz") == Mark()
+    assert mark_of(tmp_path / "b.nrrd") == Mark("m" * 120, "v0001")
 
 
 def test_a_cleaner_image_keeps_the_grid(client: TestClient, study: Volume, tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ SUFFIXES = (".npy", ".h5", ".hdf5")
 MOST_SAMPLES = 2**28  # 2 GiB as complex64
 CARTESIAN = 0.7
 """Least share of samples that a measured line has; partial echoes leave out some."""
-NOISE = np.uint64(1 << 18)
-"""ISMRMRD's flag ACQ_IS_NOISE_MEASUREMENT, its 19th bit."""
+NO_IMAGE = np.uint64(sum(1 << (bit - 1) for bit in (19, 20, 23, 24, 26, 27, 28, 29)))
+"""ISMRMRD's flags, counted from 1, of lines that are no part of an image: noise, calibration alone, navigation, phase
+correction, feedback of the scanner, dummy scans, surface-coil correction."""
+REVERSED = np.uint64(1 << 21)
+"""The flag of a line that was read backwards."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,16 @@ class KSpace:
         return len(self.lines) / int(self.lines.sum())
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """ISMRMRD's grid: samples of a line, lines, the step that lies in the middle of k-space, and the trajectory."""
+
+    readout: int
+    lines: int
+    centre: int
+    trajectory: str
+
+
 def read_kspace(path: Path | str) -> KSpace:
     """Reads k-space.
 
@@ -59,9 +72,9 @@ def read_kspace(path: Path | str) -> KSpace:
         raise VolumeError("not_an_image", f"{path.name} is no k-space file.", f"Give one of {', '.join(SUFFIXES)}.")
     try:
         samples, mask = _from_npy(path) if path.suffix == ".npy" else _from_h5(path)
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, VolumeError):
-            raise
+    except VolumeError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError) as error:
         raise VolumeError("not_an_image", f"{path.name} cannot be read as k-space: {error}") from error
     return _checked(samples, mask, path)
 
@@ -86,31 +99,46 @@ def _from_h5(path: Path) -> tuple[Array, Array | None]:
 
 
 def _acquisitions(group: Any, path: Path) -> Array:
-    """ISMRMRD's acquisitions, one line each, on the encoded grid; repeated ones are averaged."""
-    size, trajectory = _encoding(group["xml"][0])
-    if trajectory.lower() != "cartesian":
-        found = f"{path.name} was measured along a {trajectory} trajectory"
+    """ISMRMRD's acquisitions, one line each, on the encoded grid; repeated averages are averaged."""
+    encoding = _encoding(group["xml"][0])
+    if encoding.trajectory.lower() != "cartesian":
+        found = f"{path.name} was measured along a {encoding.trajectory} trajectory"
         raise VolumeError("cannot_process", f"{found}; only Cartesian is read.")
     rows = group["data"]
     head = rows["head"]
-    places = np.stack([head["idx"]["slice"], head["idx"]["kspace_encode_step_1"]], 1).astype(int)
-    coils, readout = int(head["active_channels"].max()), size[0]
-    _check_size((places[:, 0].max() + 1) * coils * readout * size[1], path)
-    kept = (head["flags"] & NOISE) == 0
-    total = np.zeros((places[:, 0].max() + 1, coils, readout, size[1]), np.complex64)
-    count = np.zeros((total.shape[0], size[1]), int)
-    for number in np.flatnonzero(kept):
-        slice_, line = places[number]
+    chosen = np.flatnonzero((head["flags"] & NO_IMAGE) == 0)
+    if not len(chosen):
+        raise VolumeError("cannot_process", f"{path.name} holds no lines of an image.")
+    head = head[chosen]
+    _check_one_image(head, path)
+    slices = head["idx"]["slice"].astype(int)
+    lines = head["idx"]["kspace_encode_step_1"].astype(int) + encoding.lines // 2 - encoding.centre
+    coils = int(head["active_channels"].max())
+    shape = (slices.max() + 1, coils, encoding.readout, encoding.lines)
+    _check_size(int(np.prod(shape)), path)
+    total, count = np.zeros(shape, np.complex64), np.zeros((shape[0], encoding.lines), int)
+    for number, slice_, line in zip(chosen, slices, lines, strict=True):
         data = np.asarray(rows[int(number)]["data"], np.float32).view(np.complex64).reshape(coils, -1)
-        if data.shape[1] != readout or line >= size[1]:
-            raise VolumeError("cannot_process", f"{path.name} has lines that are not of its encoded grid, {size}.")
+        if data.shape[1] != encoding.readout or not 0 <= line < encoding.lines:
+            grid = f"{encoding.readout} x {encoding.lines}"
+            raise VolumeError("cannot_process", f"{path.name} has lines that are not of its encoded grid, {grid}.")
         total[slice_, :, :, line] += data
         count[slice_, line] += 1
     return total / np.maximum(count, 1)[:, None, None, :]
 
 
-def _encoding(xml: bytes | str) -> tuple[tuple[int, int], str]:
-    """Readout and phase-encoding size, and the trajectory."""
+def _check_one_image(head: Array, path: Path) -> None:
+    """Raises VolumeError if lines are of several images, or run backwards: they must not be averaged."""
+    known = head["idx"].dtype.names or ()
+    for name in ("contrast", "phase", "set", "repetition"):
+        if name in known and len(np.unique(head["idx"][name])) > 1:
+            message = f"{path.name} holds several images, one for each {name}."
+            raise VolumeError("cannot_process", message, "Give one of them.")
+    if (head["flags"] & REVERSED).any():
+        raise VolumeError("cannot_process", f"{path.name} has lines that were read backwards (EPI).")
+
+
+def _encoding(xml: bytes | str) -> Encoding:
     root = ElementTree.fromstring(xml)
     found = {}
     for name in ("encodedSpace", "trajectory"):
@@ -122,7 +150,8 @@ def _encoding(xml: bytes | str) -> tuple[tuple[int, int], str]:
     x, y, z = (int(text or 1) for text in matrix)
     if z > 1:
         raise VolumeError("cannot_process", "The measurement encodes three dimensions; only slices are read.")
-    return (x, y), found["trajectory"].text or ""
+    centre = root.findtext(".//{*}encoding/{*}encodingLimits/{*}kspace_encoding_step_1/{*}center")
+    return Encoding(x, y, y // 2 if centre is None else int(centre), found["trajectory"].text or "")
 
 
 def _check_size(samples: int, path: Path) -> None:
@@ -132,24 +161,39 @@ def _check_size(samples: int, path: Path) -> None:
 
 
 def _checked(samples: Array, mask: Array | None, path: Path) -> KSpace:
+    """The samples as (slice, coil, x, y), if they were measured line by line, the same lines in all slices."""
     if not np.iscomplexobj(samples) or not 2 <= samples.ndim <= 4:
         raise VolumeError(
             "not_an_image", f"{path.name} holds {samples.dtype} of shape {samples.shape}, which is no k-space.",
             "It must be complex: (x, y), (slice, x, y) or (slice, coil, x, y).",
         )  # fmt: skip
-    if not np.isfinite(samples).all():
+    whole = samples[None, None] if samples.ndim == 2 else samples[:, None] if samples.ndim == 3 else samples
+    if not all(np.isfinite(part).all() for part in whole):
         raise VolumeError("cannot_process", f"{path.name} holds values that are not finite.")
-    whole = samples.reshape(*[1] * (4 - samples.ndim), *samples.shape) if samples.ndim < 3 else samples
-    whole = whole[:, None] if whole.ndim == 3 else whole
-    present = (whole != 0).any(axis=(0, 1))
-    lines = present.any(0) if mask is None else mask
     if mask is not None and len(mask) != whole.shape[-1]:
         raise VolumeError("cannot_process", f"{path.name} has {whole.shape[-1]} lines and a mask of {len(mask)}.")
-    if not lines.any():
+    present = np.stack([(part != 0).any(0) for part in whole])
+    lines = present.any((0, 1)) if mask is None else mask
+    if not present[..., lines].any():
         raise VolumeError("cannot_process", f"{path.name} holds nothing but zeros.")
-    if mask is None and present[:, lines].mean() < CARTESIAN:
+    if mask is None:
+        _check_lines(present, lines, path)
+    return KSpace(np.ascontiguousarray(whole * lines, np.complex64), np.asarray(lines, bool))
+
+
+def _check_lines(present: Array, lines: Array, path: Path) -> None:
+    """Raises VolumeError unless what was measured, (slice, x, y), is whole lines, the same in all slices."""
+    if (present.any(1) != lines).any():
+        message = f"The slices of {path.name} were not measured along the same lines."
+        raise VolumeError("cannot_process", message, "Give slices with one mask.")
+    if present[..., lines].mean((0, 1)).min() < CARTESIAN or _is_sideways(present):
         raise VolumeError(
-            "cannot_process", f"{path.name} was not measured line by line: its mask is not Cartesian.",
+            "cannot_process", f"{path.name} was not measured line by line along its last axis: not Cartesian.",
             "Put the phase-encoding axis last; spirals, radial lines and random points are not reconstructed.",
         )  # fmt: skip
-    return KSpace(np.ascontiguousarray(whole * lines, np.complex64), np.asarray(lines, bool))
+
+
+def _is_sideways(present: Array) -> bool:
+    """Whether whole rows are missing, but no columns: the phase-encoding axis is not the last one."""
+    rows, columns = present.any((0, 2)), present.any((0, 1))
+    return bool(columns.all() and not rows.all() and present[:, rows].all())

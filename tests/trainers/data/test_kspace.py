@@ -44,36 +44,62 @@ def test_fastmri(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert read_kspace(tmp_path / "train.h5").lines.all(), "training files are fully sampled"
 
 
-def ismrmrd(path: Path, trajectory: str = "cartesian", z: int = 1, rows: int = 10) -> None:
-    """Two slices, two coils, one noise measurement; the first line of the first slice twice."""
-    index = np.dtype([("kspace_encode_step_1", "<u2"), ("slice", "<u2")])
+def ismrmrd(path: Path, trajectory: str = "cartesian", z: int = 1, rows: int = 10, **more: int) -> None:
+    """Two slices, two coils; the first line of the first slice twice; a noise and a navigation line.
+
+    Args:
+        path: the file.
+        trajectory: of the header. z: encoded partitions. rows: encoded lines.
+        more: `skipped`, how many of the first lines were never encoded, as partial Fourier does: steps count from
+            there; `contrast`, the second slice's; `flag`, of all lines of the second slice.
+    """
+    skipped = more.get("skipped", 0)
+    index = np.dtype([("kspace_encode_step_1", "<u2"), ("slice", "<u2"), ("contrast", "<u2")])
     head = np.dtype([("flags", "<u8"), ("active_channels", "<u2"), ("idx", index)])
-    entry = np.dtype([("head", head), ("data", h5py.vlen_dtype(np.float32))])
-    space = f"<matrixSize><x>12</x><y>{rows}</y><z>{z}</z></matrixSize>"
+    entry = np.dtype([("head", head), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))])
     xml = (
         '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><encodedSpace>'
-        f"{space}</encodedSpace><trajectory>{trajectory}</trajectory></encoding></ismrmrdHeader>"
+        f"<matrixSize><x>12</x><y>{rows}</y><z>{z}</z></matrixSize></encodedSpace><encodingLimits>"
+        f"<kspace_encoding_step_1><minimum>0</minimum><center>{5 - skipped}</center></kspace_encoding_step_1>"
+        f"</encodingLimits><trajectory>{trajectory}</trajectory></encoding></ismrmrdHeader>"
     )
     whole = samples(2, 2)
-    wanted = [(s, line) for s in range(2) for line in np.flatnonzero(LINES)]
-    table = np.empty(len(wanted) + 2, entry)
-    for number, (slice_, line) in enumerate([wanted[0], *wanted, (1, 4)]):
-        noise = number == len(wanted) + 1
-        row = table[number]
-        row["head"]["flags"], row["head"]["active_channels"] = (1 << 18) * noise, 2
-        row["head"]["idx"]["slice"], row["head"]["idx"]["kspace_encode_step_1"] = slice_, line
-        row["data"] = np.ascontiguousarray(whole[slice_, :, :, line] + noise).view(np.float32).ravel()
+    wanted = [(s, line) for s in range(2) for line in np.flatnonzero(LINES) if line >= skipped]
+    others = {19: (1, 5), 23: (0, 5)}
+    table = np.zeros(len(wanted) + 1 + len(others), entry)
+    for row, (slice_, line) in zip(table, [wanted[0], *wanted, *others.values()], strict=True):
+        row["head"]["active_channels"] = 2
+        row["head"]["idx"]["slice"], row["head"]["idx"]["kspace_encode_step_1"] = slice_, line - skipped
+        row["head"]["idx"]["contrast"] = more.get("contrast", 0) * slice_
+        row["head"]["flags"] = more.get("flag", 0) * slice_
+        row["traj"] = np.zeros(0, np.float32)
+        row["data"] = np.ascontiguousarray(whole[slice_, :, :, line]).view(np.float32).ravel()
+    for row, bit in zip(table[-len(others) :], others, strict=True):
+        row["head"]["flags"], row["data"] = 1 << (bit - 1), row["data"] + 1
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("data", data=table, dtype=entry)
         group.create_dataset("xml", data=[xml], dtype=h5py.string_dtype())
 
 
-def test_ismrmrd(tmp_path: Path) -> None:
-    ismrmrd(tmp_path / "raw.h5")
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_ismrmrd(tmp_path: Path, skipped: int) -> None:
+    """Lines lie where their step is from the centre, however many the scan left out before it."""
+    ismrmrd(tmp_path / "raw.h5", skipped=skipped)
     found = read_kspace(tmp_path / "raw.h5")
-    assert found.samples == pytest.approx(samples(2, 2)), "repeated lines are averaged, noise is left out"
-    assert np.array_equal(found.lines, LINES)
+    wanted = samples(2, 2)
+    wanted[..., :skipped] = 0
+    assert found.samples == pytest.approx(wanted), "repeated lines are averaged, others are left out"
+    assert np.array_equal(found.lines, LINES & (np.arange(10) >= skipped))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"), [({"contrast": 1}, "several images, one for each contrast"), ({"flag": 1 << 21}, "backwards")]
+)
+def test_lines_of_several_images_are_not_averaged(tmp_path: Path, more: dict[str, int], message: str) -> None:
+    ismrmrd(tmp_path / "raw.h5", **more)
+    with pytest.raises(VolumeError, match=message):
+        read_kspace(tmp_path / "raw.h5")
 
 
 def no_kspace(folder: Path, how: str) -> Path:
@@ -90,6 +116,8 @@ def no_kspace(folder: Path, how: str) -> Path:
             "of shape": whole[0, 0],
             "not finite": np.where(whole == 0, np.nan, whole),
             "nothing but zeros": whole * 0,
+            "same lines": np.stack([whole[0], whole[0][:, ::-1], whole[0]]),
+            "last axis": np.swapaxes(whole, 1, 2),
             "not Cartesian": samples(3) * (np.random.default_rng(1).random((12, 10)) < 0.3),
         }
         np.save(path, changed[how])
@@ -99,7 +127,7 @@ def no_kspace(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     "how",
     ["empty file", "spiral", "encodes three", "lines that are not", "no k-space", "of shape", "not finite",
-     "nothing but zeros", "not Cartesian"],
+     "nothing but zeros", "same lines", "last axis", "not Cartesian"],
 )  # fmt: skip
 def test_what_is_none_is_told(tmp_path: Path, how: str) -> None:
     message = "cannot be read as k-space" if how == "empty file" else how
@@ -118,6 +146,14 @@ def test_other_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         file["kspace"], file["mask"] = samples(3), LINES[:-1]
     with pytest.raises(VolumeError, match="10 lines and a mask of 9"):
         read_kspace(tmp_path / "mask.h5")
+    with h5py.File(tmp_path / "zeros.h5", "w") as file:
+        file["kspace"], file["mask"] = samples(3) * 0, LINES
+    with pytest.raises(VolumeError, match="nothing but zeros"):
+        read_kspace(tmp_path / "zeros.h5")
+    with h5py.File(tmp_path / "group.h5", "w") as file:
+        file.create_group("kspace")
+    with pytest.raises(VolumeError, match="cannot be read as k-space"):
+        read_kspace(tmp_path / "group.h5")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(VolumeError, match="cannot be read"):
         read_kspace(tmp_path / "pickled.npy")
