@@ -26,10 +26,12 @@ def psnr(image: Array, truth: Array) -> float:
 def ssim(image: Array, truth: Array) -> float:
     """Structural similarity over cubes (squares in 2D) of 7 voxels, with the truth's range as dynamic range.
 
-    Wang et al., "Image quality assessment: from error visibility to structural similarity", TIP 2004, equation 13, as
-    scikit-image has it; a volume thinner than 7 voxels is looked at through a smaller window.
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", TIP 2004, equations
+    13 and 17, as scikit-image has it; a volume thinner than 7 voxels is looked at through a smaller window.
     """
     side = min(SSIM_WINDOW, (min(truth.shape) - 1) // 2 * 2 + 1)
+    if side < 3:
+        raise ValueError(f"An image of {truth.shape} voxels is too thin for SSIM; give at least 3 along each axis.")
     return float(structural_similarity(truth, image, win_size=side, data_range=value_range(truth)))
 
 

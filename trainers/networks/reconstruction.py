@@ -31,6 +31,11 @@ class Reconstruction(NamedTuple):
     log_error: torch.Tensor
 
 
+def expected_error(log_error: torch.Tensor) -> torch.Tensor:
+    """The error that a network expects, from its logarithm, which is believed between -10 and 5."""
+    return log_error.float().clamp(-10, 5).exp()
+
+
 class SuperResolver(nn.Module):
     """A coarse image on a grid that is finer by whole factors.
 

@@ -19,7 +19,8 @@ LARGEST_LINE = 12.0
 def rician(image: torch.Tensor, deviation: float | torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Magnitude of a real image under complex Gaussian noise.
 
-    Gudbjartsson and Patz, "The Rician distribution of noisy MRI data", MRM 1995, equation 1: M = |A + n1 + i n2|.
+    M = |A + n1 + i n2|, whose density is equation 1 of Gudbjartsson and Patz, "The Rician distribution of noisy MRI
+    data", MRM 1995.
 
     Args:
         image: not negative, any shape.

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from trainers.networks import build
-from trainers.tasks.reconstruction.measurement import MEASUREMENTS, Measurement, Noise, cubic, measurement_of
+from trainers.tasks.reconstruction.measurement import MEASUREMENTS, Measurement, cubic, measurement_of
 
 SETTINGS: list[dict[str, Any]] = [
     {"measurement": "super_resolution", "factors": [2, 2, 2]},
@@ -29,7 +29,7 @@ def images(measurement: Measurement, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
     size = (16, 24, 16)[: measurement.dimensions]
     smooth = ndimage.gaussian_filter(torch.randn(2, 1, *size).numpy(), (0, 0, *[2] * len(size)))
-    magnitude = smooth - smooth.min() if measurement.dimensions == 2 or isinstance(measurement, Noise) else smooth
+    magnitude = smooth - smooth.min() if measurement.magnitude else smooth
     return torch.from_numpy(measurement.unit(magnitude).to_numbers(magnitude))
 
 
@@ -89,6 +89,20 @@ def test_units_can_be_undone_and_zero_magnitude_stays_zero() -> None:
         assert unit.to_values(numbers) == pytest.approx(values, rel=1e-4)
         assert (unit.offset == 0) == (settings["measurement"] != "super_resolution")
     assert measurement_of(SETTINGS[0]).unit(values * 0).scale == 1
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_served_units_are_found_of_the_measurement_alone(settings: dict[str, Any]) -> None:
+    """Whatever unit the truth comes in, the network sees the same."""
+    measurement = measurement_of({**settings, "deviation": [0.0, 0.0]} if "deviation" in settings else settings)
+    truth = images(measurement)
+    other = 3 * truth if measurement.magnitude else 3 * truth + 5
+    served = [measurement.as_served(x, measurement.measure(x, 2)) for x in (truth, other)]
+    assert torch.allclose(served[0][0], served[1][0], atol=1e-4)
+    for key, value in served[0][1].items():
+        assert torch.allclose(value, served[1][1][key], atol=1e-4)
+    unit = measurement.unit(measurement.seen(served[0][1]))
+    assert unit == pytest.approx((0, 1), abs=1e-4)
 
 
 def test_cubic_interpolation_keeps_voxel_edges() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from trainers.data.volumes import VolumeError
 from trainers.fit import FitConfig, fit
 from trainers.networks import build
 from trainers.tasks.reconstruction.measurement import SuperResolution, Undersampling
@@ -49,7 +50,7 @@ def test_it_beats_cubic_interpolation_and_knows_where_it_is_wrong() -> None:
     assert (image - truth).abs().mean() < 0.95 * (plain - truth).abs().mean()
     assert history.metrics[-1][1]["psnr"] > 0
     error, told = (image - truth).abs().flatten(), log_error.exp().flatten()
-    assert np.corrcoef(error, told)[0, 1] > 0.3
+    assert np.corrcoef(error, told)[0, 1] > 0.2
     assert float(told.mean()) == pytest.approx(float(error.mean()), rel=0.5), "in the units of the image"
 
 
@@ -70,7 +71,10 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
 
 def test_slices_are_drawn_for_measurements_of_slices() -> None:
     network = build({"name": "UnrolledReconstructor", "cascades": 1, "channels": [4, 8]})
-    mine = ReconstructionTask(network, Undersampling(), [shapes(0)], [shapes(1)], ReconstructionConfig(patch=(24, 20)))
+    one, two = (shapes(s) - shapes(s).min() for s in (0, 1))
+    with pytest.raises(VolumeError, match="below 0"):
+        ReconstructionTask(network, Undersampling(), [shapes(0)])
+    mine = ReconstructionTask(network, Undersampling(), [one], [two], ReconstructionConfig(patch=(24, 20)))
     batch = mine.batch(0, 3, 0)
     assert batch["image"].shape == batch["kspace"].shape == (3, 1, 24, 20), "reflected at the edges if too small"
     assert torch.isfinite(mine._generator_losses(batch)["l1"])

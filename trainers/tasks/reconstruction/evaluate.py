@@ -6,10 +6,11 @@ Both ends of the slider, L1 and adversarial weights, stand beside what one has w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import nibabel.orientations as orientations
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,8 +20,8 @@ from trainers.data.volumes import VolumeError
 from trainers.metrics.intervals import bootstrap_mean
 from trainers.metrics.reconstruction import psnr, ssim, texture
 from trainers.monitor import Monitor
-from trainers.networks.reconstruction import Reconstruction
-from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.networks.reconstruction import Reconstruction, expected_error
+from trainers.tasks.reconstruction.infer import GAN, Reconstructor, has_thick_axis, order_of
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 from trainers.tasks.reconstruction.task import as_images, shown
 
@@ -91,7 +92,7 @@ def evaluate(
         VolumeError: a volume cannot be read, or is no volume.
     """
     cases: list[dict[str, Any]] = []
-    for number, (entry, volume) in enumerate(volumes(entries)):
+    for number, (entry, volume) in enumerate(volumes(entries, reconstructor.measurement)):
         monitor.check()
         cases.append({"id": entry.id, **_measure(reconstructor, volume, seed + number)})
         monitor.report(progress=(number + 1) / len(entries))
@@ -99,19 +100,33 @@ def evaluate(
     return Report(cases, plain)
 
 
-def volumes(entries: Iterable[Entry]) -> Iterable[tuple[Entry, Floats]]:
-    """Entries with their first channel, (x, y, z). Raises VolumeError for pictures, which have no third axis."""
+def volumes(entries: Iterable[Entry], measurement: Measurement) -> Iterator[tuple[Entry, Floats]]:
+    """Entries with their first channel, (x, y, z), oriented as they are when a model is served.
+
+    Raises:
+        VolumeError: a picture, which has no third axis, a volume without contrast, or with values that there are not in
+            images of this kind.
+    """
     for entry in entries:
-        image = entry.read().image
-        if image.ndim != 4:
+        sample = entry.read()
+        if sample.image.ndim != 4:
             raise VolumeError("cannot_process", f"{entry.id} is a picture; reconstruction needs volumes.")
-        yield entry, np.asarray(image[0], np.float32)
+        array = np.asarray(sample.image[0], np.float32)
+        if array.min() == array.max():
+            raise VolumeError("cannot_process", f"{entry.id} has no contrast.")
+        try:
+            measurement.check(array)
+        except VolumeError as error:
+            raise VolumeError(error.code, f"{entry.id}: {error.message}", error.hint) from error
+        if sample.affine is not None:
+            array = orientations.apply_orientation(array, order_of(sample.affine, has_thick_axis(measurement)))
+        yield entry, np.ascontiguousarray(array)
 
 
 def _measure(reconstructor: Reconstructor, volume: Floats, seed: int) -> dict[str, Any]:
     measurement = reconstructor.measurement
     truth = as_images(measurement.unit(volume).to_numbers(volume), measurement)
-    measured = measurement.measure(truth, seed)
+    truth, measured = measurement.as_served(truth, measurement.measure(truth, seed))
     row: dict[str, Any] = {
         name: _figures(_volume(image), _volume(truth)) for name, image in measurement.plain(measured).items()
     }
@@ -127,12 +142,13 @@ def _network_figures(
     found: Reconstruction, truth: torch.Tensor, measured: Measured, measurement: Measurement
 ) -> dict[str, float]:
     image = shown(found.image)
-    error, doubt = ((x - y).abs().flatten() for x, y in ((image, truth), (found.log_error.exp(), 0)))
+    error, doubt = (image - truth).abs().flatten(), expected_error(found.log_error).flatten()
     figures = _figures(_volume(image), _volume(truth))
     if measurement.exact:
         residual = measurement.residual(found.image, measured)
         figures[CONTRADICTION] = float(residual.norm() / measured[next(iter(measured))].norm())
-    figures[CALIBRATION] = float(torch.corrcoef(torch.stack([error, doubt]))[0, 1])
+    if min(error.std(), doubt.std()) > 0:
+        figures[CALIBRATION] = float(torch.corrcoef(torch.stack([error, doubt]))[0, 1])
     return figures
 
 

@@ -17,17 +17,17 @@ from trainers.data.volumes import Volume, VolumeError
 from trainers.fit import pick_device
 from trainers.monitor import Monitor
 from trainers.networks import build
-from trainers.networks.reconstruction import Reconstruction
+from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.physics.sampling import block_average
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file
-from trainers.tasks.reconstruction.measurement import Measured, Noise, SuperResolution, measurement_of
+from trainers.tasks.reconstruction.measurement import Measured, Measurement, Noise, SuperResolution, measurement_of
 from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
 GAN = "gan"
 SIDE, HALO = 64, 8
 SMALLEST = 4
-LARGEST_LOG_ERROR = 5.0  # that is believed
+THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
 
 
@@ -80,6 +80,11 @@ class Reconstructor:
         return self.measurement.factors if isinstance(self.measurement, SuperResolution) else (1, 1, 1)
 
     @property
+    def thick_last(self) -> bool:
+        """Whether the network knows one thick axis, its last."""
+        return has_thick_axis(self.measurement)
+
+    @property
     def scales(self) -> list[int]:
         """How much finer an image can be asked for; 1 alone for a model that keeps the grid."""
         factor = max(self.factors)
@@ -105,7 +110,8 @@ class Reconstructor:
             raise VolumeError("cannot_process", f"{self.spec.name} reconstructs k-space, not images.")
         self.check_strength(strength)
         turns = self._turns(scale)
-        order = _order(volume, thick_last=len(set(self.factors)) > 1)
+        self.measurement.check(volume.array)
+        order = order_of(volume.affine, self.thick_last)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape) < SMALLEST:
             raise VolumeError(
@@ -156,7 +162,7 @@ class Reconstructor:
         key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
         measured = {key: torch.from_numpy(numbers)[None, None]}
         safe = self.run("l1", measured)
-        image, error = safe.image, safe.log_error.clamp(max=LARGEST_LOG_ERROR).exp()
+        image, error = safe.image, expected_error(safe.log_error)
         if strength > 0:
             change = strength * (self.run(GAN, measured).image - image)
             image, error = image + change, torch.maximum(error, change.abs())
@@ -209,11 +215,17 @@ def _loaded(network: dict[str, Any], path: Path) -> nn.Module:
     return module
 
 
-def _order(volume: Volume, thick_last: bool) -> npt.NDArray[np.float64]:
+def has_thick_axis(measurement: Measurement) -> bool:
+    """Whether a measurement is along one axis alone, the last one."""
+    return isinstance(measurement, SuperResolution) and len(set(measurement.factors)) > 1
+
+
+def order_of(affine: npt.NDArray[np.float64], thick_last: bool) -> npt.NDArray[np.float64]:
     """The orientation change to the nearest RAS or, for models that know one thick axis, with that one last."""
-    order = orientations.io_orientation(volume.affine)
-    if thick_last:
-        axis = int(np.argmax(volume.spacing))
+    order = orientations.io_orientation(affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if thick_last and spacing.max() > THICKER * np.median(spacing):
+        axis = int(np.argmax(spacing))
         others = sorted((a for a in range(3) if a != axis), key=lambda a: order[a, 0])
         order[[*others, axis], 0] = [0, 1, 2]
     return order

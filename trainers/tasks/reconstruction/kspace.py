@@ -11,14 +11,15 @@ import torch
 from trainers.data.kspace import KSpace
 from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
-from trainers.physics.kspace import contradiction, zero_filled
-from trainers.tasks.reconstruction.infer import GAN, GAN_WARNING, LARGEST_LOG_ERROR, Reconstructed, Reconstructor
+from trainers.networks.reconstruction import expected_error
+from trainers.physics.kspace import contradiction
+from trainers.tasks.reconstruction.infer import GAN, GAN_WARNING, Reconstructed, Reconstructor
 from trainers.tasks.reconstruction.measurement import Undersampling
 
 Floats = npt.NDArray[np.float32]
 SLICES = 8  # at once
 SMALLEST = 8
-NO_GRID = "The file tells no voxel size or place: the image has voxels of 1 mm at the origin."
+NO_GRID = "Voxel size and place are not read from k-space: the image has voxels of 1 mm at the origin."
 
 
 def reconstruct_kspace(
@@ -53,7 +54,7 @@ def reconstruct_kspace(
     slices, coils, width, lines = measured.samples.shape
     mask = torch.from_numpy(measured.lines.astype(np.float32)).reshape(1, 1, 1, lines)
     kspace = torch.from_numpy(measured.samples).reshape(-1, 1, width, lines)
-    scale = reconstructor.measurement.unit(zero_filled(kspace, mask).numpy()).scale
+    scale = reconstructor.measurement.unit(measured.samples).scale  # of the image too: the transform is unitary
     images, doubts, worst, start = [], [], 0.0, 0
     for part in kspace.split(SLICES):
         monitor.check()
@@ -84,9 +85,8 @@ def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", se
         VolumeError: values below 0, which a magnitude does not have. ValueError: no such mask.
     """
     array = np.asarray(volume.array, np.float32)
-    if array.min() < 0:
-        raise VolumeError("cannot_process", "The image has values below 0; the magnitude of an MR has none.")
     settings = replace(Undersampling(), accelerations=(acceleration,), kinds=(kind,))
+    settings.check(array)
     images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, 2, 0)[:, None]))
     measured = settings.measure(images, seed)
     lines = measured["mask"][0, 0, 0].numpy().astype(bool)
@@ -99,7 +99,7 @@ def _slices(
     """Complex images (b, 1, x, y) and the error that is expected of them."""
     measured = {"kspace": kspace, "mask": mask}
     found = reconstructor.run("l1", measured)
-    image, doubt = found.image, found.log_error.clamp(max=LARGEST_LOG_ERROR).exp()
+    image, doubt = found.image, expected_error(found.log_error)
     if strength > 0:
         change = strength * (reconstructor.run(GAN, measured).image - image)
         image, doubt = image + change, torch.maximum(doubt, change.abs())

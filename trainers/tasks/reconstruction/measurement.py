@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from trainers.data.volumes import VolumeError
 from trainers.networks.blocks import resize
 from trainers.physics.kspace import CartesianMask, contradiction, to_kspace, zero_filled
 from trainers.physics.noise import rician
@@ -45,10 +46,12 @@ class Measurement(ABC):
     Attributes:
         dimensions: of the images that the network sees: 3, or 2 for slices of a volume.
         exact: whether an image may not contradict the measurement at all.
+        magnitude: whether images are magnitudes, which are not negative.
     """
 
     dimensions: ClassVar[int] = 3
     exact: ClassVar[bool] = True
+    magnitude: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
@@ -63,8 +66,27 @@ class Measurement(ABC):
         """How far an image (b, 1, *size) contradicts the measurement, at each voxel, in the image's units."""
 
     def unit(self, array: npt.NDArray[Any]) -> Unit:
-        """Brings a volume to zero mean and unit deviation."""
-        return Unit(float(array.mean()), float(array.std()) or 1.0)
+        """Brings a volume to zero mean and unit deviation, a magnitude to a mean square of one; its zero stays zero."""
+        if not self.magnitude:
+            return Unit(float(array.mean()), float(array.std()) or 1.0)
+        return Unit(0.0, float(np.sqrt(np.mean(np.square(np.abs(array), dtype=np.float64)))) or 1.0)
+
+    def seen(self, measured: Measured) -> npt.NDArray[Any]:
+        """What the unit is found of where the truth is not known."""
+        return next(iter(self.plain(measured).values())).numpy()
+
+    def as_served(self, image: torch.Tensor, measured: Measured) -> tuple[torch.Tensor, Measured]:
+        """Brings both to the unit that is found where the truth is not known."""
+        unit = self.unit(self.seen(measured))
+        return (image - unit.offset) / unit.scale, {
+            key: value if key == "mask" else (value - unit.offset) / unit.scale for key, value in measured.items()
+        }
+
+    def check(self, array: npt.NDArray[Any]) -> None:
+        """Raises VolumeError for values that there are not in images of this kind."""
+        if self.magnitude and array.min() < 0:
+            hint = "Give the magnitude as the scanner has it; a CT has none."
+            raise VolumeError("cannot_process", "The image has values below 0; the magnitude of an MR has none.", hint)
 
     def multiple(self) -> tuple[int, ...]:
         """Sizes must be multiples of these."""
@@ -87,6 +109,10 @@ class SuperResolution(Measurement):
         size = [n * f for n, f in zip(coarse.shape[2:], self.factors, strict=True)]
         return {"linear": resize(coarse, size), "cubic": cubic(coarse, self.factors)}
 
+    def seen(self, measured: Measured) -> npt.NDArray[Any]:
+        """The coarse image."""
+        return measured["coarse"].numpy()
+
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """Difference of the block averages."""
         return spread((block_average(image, self.factors) - measured["coarse"]).abs(), self.factors)
@@ -107,6 +133,7 @@ class Undersampling(Measurement):
     """
 
     dimensions = 2
+    magnitude = True
     accelerations: tuple[float, ...] = (4.0,)
     kinds: tuple[str, ...] = ("random", "equispaced")
     centre: float = 0.08
@@ -130,10 +157,6 @@ class Undersampling(Measurement):
         """|M (F x - y)|, in k-space."""
         return contradiction(image, measured["kspace"], measured["mask"])
 
-    def unit(self, array: npt.NDArray[Any]) -> Unit:
-        """Brings a magnitude to a mean square of one; zero stays zero."""
-        return _root_mean_square(array)
-
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
         """exp(i p) of a quadratic polynomial p over each slice."""
         x, y = (torch.linspace(-1, 1, n) for n in shape[-2:])
@@ -152,6 +175,7 @@ class Noise(Measurement):
     """
 
     exact = False
+    magnitude = True
     deviation: tuple[float, float] = (0.1, 0.5)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
@@ -170,10 +194,6 @@ class Noise(Measurement):
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """What was taken away; it should look like noise, without anatomy."""
         return (measured["noisy"] - image).abs()
-
-    def unit(self, array: npt.NDArray[Any]) -> Unit:
-        """Brings a magnitude to a mean square of one; zero stays zero."""
-        return _root_mean_square(array)
 
     def multiple(self) -> tuple[int, ...]:
         """The network works on a grid that is coarser by two."""
@@ -201,10 +221,6 @@ def measurement_of(settings: Mapping[str, Any]) -> Measurement:
         return MEASUREMENTS[name](**arguments)
     except TypeError as error:
         raise ValueError(f"The measurement {name!r} has other settings: {error}.") from error
-
-
-def _root_mean_square(array: npt.NDArray[Any]) -> Unit:
-    return Unit(0.0, float(np.sqrt(np.mean(np.square(np.abs(array), dtype=np.float64)))) or 1.0)
 
 
 def cubic(coarse: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:

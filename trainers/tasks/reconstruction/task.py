@@ -16,10 +16,12 @@ from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.metrics.reconstruction import psnr
 from trainers.networks import build
-from trainers.networks.reconstruction import Reconstruction
+from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 
-DISCRIMINATOR = {"name": "PatchDiscriminator", "channels": 16, "in_channels": 2}
+DISCRIMINATOR = {"name": "PatchDiscriminator", "channels": 16, "in_channels": 2, "norm": "INSTANCE"}
+SCALES = 0.25
+"""Largest logarithm by which the unit of a training image is off: where the truth is not known, it is off too."""
 Images = Sequence[npt.NDArray[Any]]
 
 
@@ -90,7 +92,8 @@ class ReconstructionTask(TrainingTask):
     def batch(self, step: int, size: int, rank: int) -> Batch:
         """Images (b, 1, *patch), what is measured of them, and their plain reconstruction as `plain`."""
         random = np.random.default_rng([self.seed, step, rank])
-        images = torch.from_numpy(np.stack([self._cut(random) for _ in range(size)])[:, None])
+        cuts = [self._cut(random) * np.float32(np.exp(random.uniform(-SCALES, SCALES))) for _ in range(size)]
+        images = torch.from_numpy(np.stack(cuts)[:, None])
         measured = self.measurement.measure(images, int(random.integers(2**31)))
         batch = {"image": images, **measured}
         if self.config.adversarial:
@@ -102,7 +105,7 @@ class ReconstructionTask(TrainingTask):
         found = []
         for number, volume in enumerate(self.validation):
             truth = as_images(volume, self.measurement)
-            measured = self.measurement.measure(truth, number)
+            truth, measured = self.measurement.as_served(truth, self.measurement.measure(truth, number))
             device = next(networks["generator"].parameters()).device
             image = networks["generator"](**{k: v.to(device) for k, v in measured.items()}).image
             found.append(psnr(shown(image).cpu().numpy(), truth.numpy()))
@@ -157,6 +160,7 @@ class ReconstructionTask(TrainingTask):
 
 
 def _in_units(volume: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray[np.float32]:
+    measurement.check(volume)
     return measurement.unit(volume).to_numbers(volume)
 
 
@@ -169,10 +173,10 @@ def doubt(error: torch.Tensor, log_error: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihood of errors under a Laplace distribution of the given scale, without its constant.
 
     Kendall and Gal, "What uncertainties do we need in Bayesian deep learning for computer vision?", NeurIPS 2017,
-    equation 8 with the L1 norm. The error is taken as it is: doubt does not change the image.
+    equation 8 with the L1 norm. The error is taken as it is: no image is made worse to be surer of it.
     """
-    bounded = log_error.clamp(-10, 5)
-    return (error.detach() * torch.exp(-bounded) + bounded).mean()
+    expected = expected_error(log_error)
+    return (error.detach() / expected + expected.log()).mean()
 
 
 def feature_matching(fake: Sequence[torch.Tensor], real: Sequence[torch.Tensor]) -> torch.Tensor:

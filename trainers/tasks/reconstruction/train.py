@@ -12,7 +12,7 @@ import torch
 
 from trainers.card import write_card
 from trainers.data.cases import CasesError
-from trainers.data.sets import DataSet, Entry
+from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, load_split, save_split, split_data
 from trainers.distributed import World
 from trainers.fit import CHECKPOINT_FILE, FitConfig, History, fit
@@ -76,7 +76,8 @@ def train(
     with World.from_environment() as world:
         split = _split(recipe, data, out, world)
         monitor.report(stage="reading images")
-        images, watched = _read(split.train), _read(split.validation)
+        measurement = measurement_of(recipe.spec.preprocess)
+        images, watched = ([v for _, v in volumes(part, measurement)] for part in (split.train, split.validation))
         monitor.report(stage="L1 weights")
         histories = {"l1": _stage(recipe, images, watched, out, monitor)}
         monitor.report(stage="adversarial weights")
@@ -94,10 +95,6 @@ def _split(recipe: ReconstructionRecipe, data: DataSet, out: Path, world: World)
     if world.rank == 0:
         save_split(out / SPLIT_FILE, split, data)
     return split
-
-
-def _read(entries: list[Entry]) -> Volumes:
-    return [image for _, image in volumes(entries)]
 
 
 def _stage(
