@@ -13,7 +13,7 @@ from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
 from trainers.tasks.reconstruction.infer import GAN, Reconstructor
 
-MOST_VOXELS = 2**28  # of a result: 1 GiB as float32
+MOST_VOXELS = 2**27  # of a result, 512 x 512 x 512: half a GiB as float32, and as much for the uncertainty
 
 
 class ReconstructionInfer(ImageInfer):

@@ -26,6 +26,9 @@ from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 Floats = npt.NDArray[np.float32]
 GAN = "gan"
 SIDE, HALO = 64, 8
+"""Voxels of a tile, and around it. A network that keeps the grid works on one coarser by two and looks twice as far.
+The layers of the recipes' networks could look some voxels farther still; what that is worth must be measured with
+trained weights."""
 SMALLEST = 4
 THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
@@ -145,7 +148,7 @@ class Reconstructor:
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
         shape = [n * f for n, f in zip(padded.shape, self.factors, strict=True)]
         image, doubt = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        todo = tiles(padded.shape, SIDE, HALO, multiple)
+        todo = tiles(padded.shape, SIDE, HALO * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
             numbers = unit.to_numbers(padded[tile.seen])
