@@ -31,7 +31,8 @@ from trainers.monitor import Monitor
 Batch = dict[str, torch.Tensor]
 CHECKPOINT_FILE = "checkpoint.pt"
 MOST_SKIPPED = 50
-_NO_EFFECT = ("threads", "workers", "device", "checkpoint_every")
+NO_EFFECT = ("threads", "workers", "device", "checkpoint_every")
+"""Settings of `FitConfig` that do not change what is learned."""
 
 
 class CheckpointMismatch(RuntimeError):
@@ -360,7 +361,7 @@ class _Fitter:
 
     def _fingerprint(self) -> str:
         """All that a run must share with the one that left a checkpoint to go on from there."""
-        settings = {k: v for k, v in asdict(self.config).items() if k not in _NO_EFFECT}
+        settings = {k: v for k, v in asdict(self.config).items() if k not in NO_EFFECT}
         parts = {"fit": settings, "task": self.task.identity(), "processes": self.world.size}
         return json.dumps(parts, sort_keys=True)
 

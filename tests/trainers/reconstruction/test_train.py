@@ -62,7 +62,7 @@ def test_every_recipe_trains_and_is_measured(clinic: Path, tmp_path: Path, small
     output = run("train", "reconstruction", "--model", model, "--data", clinic, "--out", out, *steps)
     assert "L1 weights gain" in output
     files = {path.name for path in out.iterdir()}
-    assert files == {"model.safetensors", "gan.safetensors", "spec.json", "card.md", "split.json"}
+    assert files == {"model.safetensors", "gan.safetensors", "spec.json", "card.md", "split.json", "stages.json"}
     spec = ModelSpec.load(out)
     assert {"psnr_l1", "ssim_l1", "texture_gan"} <= set(spec.metrics)
     assert len(spec.training["patients"]["train"]) == PATIENTS - 5
@@ -84,6 +84,15 @@ def test_weights_that_are_there_are_not_trained_again(clinic: Path, tmp_path: Pa
     run(*words, "--adversarial-steps", "2")
     assert (tmp_path / "m" / "model.safetensors").read_bytes() == before
     assert (tmp_path / "m" / "gan.safetensors").is_file()
+    told = ModelSpec.load(tmp_path / "m").training
+    assert set(told["minutes"]) == {"l1", "gan"}, "also of the weights that were there"
+
+
+def test_weights_of_another_training_are_not_passed_off(clinic: Path, tmp_path: Path, small: None) -> None:
+    words = ["train", "reconstruction", "--data", str(clinic), "--out", str(tmp_path / "m"), "--adversarial-steps", "2"]
+    run(*words, "--steps", "3")
+    other = CliRunner().invoke(app, [*words, "--steps", "4"])
+    assert other.exit_code == 2 and "another way" in other.output
 
 
 def test_mistakes_are_told_in_one_line(clinic: Path, tmp_path: Path, small: None) -> None:

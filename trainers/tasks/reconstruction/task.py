@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,9 @@ class ReconstructionTask(TrainingTask):
         return {"psnr": float(np.mean(found))}
 
     def identity(self) -> dict[str, Any]:
-        """The measurement, the settings and how many images there are."""
-        counts = {"train": len(self.train), "validation": len(self.validation)}
-        return {"measurement": repr(self.measurement), "config": asdict(self.config), **counts}
+        """The measurement, the settings and checksums of the images."""
+        images = {part: _checksum(getattr(self, part)) for part in ("train", "validation")}
+        return {"measurement": repr(self.measurement), "config": asdict(self.config), **images}
 
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         found = self._reconstruct(batch)
@@ -157,6 +158,13 @@ class ReconstructionTask(TrainingTask):
         cut = volume[tuple(slice(s, s + p) for s, p in zip(starts, self.config.patch, strict=True))]
         flips = [axis for axis in range(cut.ndim) if random.random() < 0.5]
         return np.ascontiguousarray(np.flip(cut, flips), dtype=np.float32)
+
+
+def _checksum(volumes: Sequence[npt.NDArray[np.float32]]) -> str:
+    digest = sha256()
+    for volume in volumes:
+        digest.update(repr(volume.shape).encode() + np.ascontiguousarray(volume).tobytes())
+    return digest.hexdigest()
 
 
 def _in_units(volume: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, load_split, save_split, split_data
 from trainers.distributed import World
-from trainers.fit import CHECKPOINT_FILE, FitConfig, History, fit
+from trainers.files import atomic_write_json, read_json
+from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConfig, fit
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, save_weights
@@ -24,7 +27,8 @@ from trainers.tasks.reconstruction.infer import GAN, Reconstructor
 from trainers.tasks.reconstruction.measurement import measurement_of
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
-SPLIT_FILE = "split.json"
+SPLIT_FILE, STAGES_FILE = "split.json", "stages.json"
+Stage = dict[str, Any]
 Volumes = list[npt.NDArray[np.float32]]
 
 
@@ -79,12 +83,12 @@ def train(
         measurement = measurement_of(recipe.spec.preprocess)
         images, watched = ([v for _, v in volumes(part, measurement)] for part in (split.train, split.validation))
         monitor.report(stage="L1 weights")
-        histories = {"l1": _stage(recipe, images, watched, out, monitor)}
+        stages = {"l1": _l1_stage(recipe, images, watched, out, monitor)}
         monitor.report(stage="adversarial weights")
-        histories[GAN] = _adversarial_stage(recipe, images, watched, out, monitor)
+        stages[GAN] = _adversarial_stage(recipe, images, watched, out, monitor)
         if world.rank > 0:
             return None
-        return _finish(recipe, split, histories, out, command, monitor)
+        return _finish(recipe, split, stages, out, command, monitor)
 
 
 def _split(recipe: ReconstructionRecipe, data: DataSet, out: Path, world: World) -> DataSplit:
@@ -97,52 +101,69 @@ def _split(recipe: ReconstructionRecipe, data: DataSet, out: Path, world: World)
     return split
 
 
-def _stage(
-    recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor
-) -> History | None:
-    """The L1 weights, unless they are there."""
-    if (out / WEIGHTS_FILE).is_file():
-        return None
+def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor) -> Stage:
+    """The L1 weights."""
     torch.manual_seed(recipe.config.seed)
     network, measurement = build(recipe.spec.network), measurement_of(recipe.spec.preprocess)
     task = ReconstructionTask(network, measurement, images, watched, recipe.config)
-    averaged, history = fit(task, recipe.fit, out, monitor)
-    if World.from_environment().rank == 0:
-        save_weights(averaged["generator"], out / WEIGHTS_FILE)
-        (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return history
+    return _trained("l1", task, recipe.fit, out / WEIGHTS_FILE, out, monitor)
 
 
 def _adversarial_stage(
     recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor
-) -> History | None:
-    """The adversarial weights, which go on from the L1 weights, unless they are there."""
-    if part_file(out, GAN).is_file():
-        return None
+) -> Stage:
+    """The adversarial weights, which go on from the L1 weights."""
     World.from_environment().barrier()
     network = build(recipe.spec.network)
     load_weights(network, out / WEIGHTS_FILE)
     config = replace(recipe.config, adversarial=recipe.adversarial)
     task = ReconstructionTask(network, measurement_of(recipe.spec.preprocess), images, watched, config)
     loop = replace(recipe.fit, steps=recipe.steps, learning_rate=recipe.fit.learning_rate / 4, betas=(0.5, 0.99))
-    averaged, history = fit(task, loop, out / GAN, monitor)
+    stage = _trained(GAN, task, loop, part_file(out, GAN), out / GAN, monitor)
     if World.from_environment().rank == 0:
-        save_weights(averaged["generator"], part_file(out, GAN))
-        (out / GAN / CHECKPOINT_FILE).unlink(missing_ok=True)
-        (out / GAN).rmdir()
-    return history
+        shutil.rmtree(out / GAN, ignore_errors=True)
+    return stage
+
+
+def _trained(
+    name: str, task: ReconstructionTask, loop: FitConfig, weights: Path, folder: Path, monitor: Monitor
+) -> Stage:
+    """Trains a stage, unless its weights are there and were trained in the same way; returns what is known of it.
+
+    Raises:
+        CheckpointMismatch: the weights that are there were trained in another way.
+    """
+    file = weights.parent / STAGES_FILE
+    known: dict[str, Stage] = read_json(file) if file.is_file() else {}
+    settings = {k: v for k, v in asdict(loop).items() if k not in NO_EFFECT}
+    way = json.loads(json.dumps({"fit": settings, "task": task.identity()}))
+    if weights.is_file():
+        if known.get(name, {}).get("way") != way:
+            raise CheckpointMismatch(f"{weights} was trained in another way; choose another --out or remove it.")
+        return known[name]
+    averaged, history = fit(task, loop, folder, monitor)
+    stage: Stage = {
+        "way": way,
+        "minutes": round(history.seconds / 60, 1),
+        "validation_psnr_by_step": [[step, round(m["psnr"], 3)] for step, m in history.metrics],
+    }
+    if World.from_environment().rank == 0:
+        atomic_write_json(file, {**known, name: stage})  # before the weights: those without a record are of no use
+        save_weights(averaged["generator"], weights)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return stage
 
 
 def _finish(
     recipe: ReconstructionRecipe,
     split: DataSplit,
-    histories: dict[str, History | None],
+    stages: dict[str, Stage],
     out: Path,
     command: str,
     monitor: Monitor,
 ) -> Report:
     monitor.report(stage="measuring")
-    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, histories, command))
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, stages, command))
     spec.save(out)
     report = evaluate(Reconstructor(out), split.test, monitor)
     measured = spec.replace(metrics=card_metrics(report))
@@ -165,18 +186,13 @@ def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _record(
-    recipe: ReconstructionRecipe, split: DataSplit, histories: dict[str, History | None], command: str
-) -> dict[str, Any]:
+def _record(recipe: ReconstructionRecipe, split: DataSplit, stages: dict[str, Stage], command: str) -> dict[str, Any]:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    told = {name: history for name, history in histories.items() if history is not None}
     return {
         "command": command,
         "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
-        "minutes": {name: round(history.seconds / 60, 1) for name, history in told.items()},
-        "validation_psnr_by_step": {
-            name: [[step, round(m["psnr"], 3)] for step, m in history.metrics] for name, history in told.items()
-        },
+        "minutes": {name: stage["minutes"] for name, stage in stages.items()},
+        "validation_psnr_by_step": {name: stage["validation_psnr_by_step"] for name, stage in stages.items()},
         "task": asdict(recipe.config), "fit": asdict(recipe.fit),
         "adversarial": recipe.adversarial, "adversarial_steps": recipe.steps,
     }  # fmt: skip
