@@ -123,7 +123,7 @@ class Reconstructor:
             )  # fmt: skip
         image, doubt = array, np.zeros(1, np.float32)
         for turn in range(turns):
-            image, doubt = self._turn(image, strength, _Share(monitor, turn, turns))
+            image, doubt = self._turn(image, order, strength, _Share(monitor, turn, turns))
         factors = [f**turns for f in self.factors]
         grid = _finer_grid(volume, order, array.shape, factors)
         warnings = [GAN_WARNING] if strength > 0 else []
@@ -142,12 +142,14 @@ class Reconstructor:
             raise ValueError(f"{self.spec.name} has no scale {scale}; choose one of {self.scales}.")
         return 1 if scale is None or scale == 1 else self.scales.index(scale) + 1
 
-    def _turn(self, array: Floats, strength: float, monitor: Monitor) -> tuple[Floats, Floats]:
+    def _turn(
+        self, array: Floats, order: npt.NDArray[np.float64], strength: float, monitor: Monitor
+    ) -> tuple[Floats, Floats]:
         """One pass over a volume, (x, y, z) in its own units: the image and its uncertainty."""
         unit, multiple = self.measurement.unit(array), self._multiple()
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
         shape = [n * f for n, f in zip(padded.shape, self.factors, strict=True)]
-        image, doubt = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        image, doubt = _empty(shape, order), _empty(shape, order)
         todo = tiles(padded.shape, SIDE, HALO * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
@@ -244,6 +246,16 @@ def _finer_grid(
     step = np.diag([*(1 / mine), 1.0])
     step[:3, 3] = (1 / mine - 1) / 2
     return np.asarray(volume.affine @ step)
+
+
+def _empty(shape: Sequence[int], order: npt.NDArray[np.float64]) -> Floats:
+    """An array in the network's order of axes that lies in memory in the volume's own, so that `_back` copies nothing.
+
+    A result is many times larger than what it is made of.
+    """
+    own = np.empty([shape[int(axis)] for axis in order[:, 0]], np.float32)
+    turned: Floats = orientations.apply_orientation(own, order)
+    return turned
 
 
 def _back(array: Floats, order: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]) -> Volume:
