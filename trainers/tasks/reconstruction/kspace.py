@@ -16,8 +16,7 @@ from trainers.physics.kspace import contradiction
 from trainers.tasks.reconstruction.infer import GAN, GAN_WARNING, Reconstructed, Reconstructor
 from trainers.tasks.reconstruction.measurement import Undersampling
 
-Floats = npt.NDArray[np.float32]
-SLICES = 8  # at once
+COILS = 8  # at once
 SMALLEST = 8
 NO_GRID = "Voxel size and place are not read from k-space: the image has voxels of 1 mm at the origin."
 
@@ -51,25 +50,26 @@ def reconstruct_kspace(
     if min(measured.samples.shape[2:]) < SMALLEST:
         raise VolumeError("cannot_process", f"Slices of {measured.samples.shape[2:]} samples are too small.")
     reconstructor.check_strength(strength)
-    slices, coils, width, lines = measured.samples.shape
+    slices, _, width, lines = measured.samples.shape
     mask = torch.from_numpy(measured.lines.astype(np.float32)).reshape(1, 1, 1, lines)
-    kspace = torch.from_numpy(measured.samples).reshape(-1, 1, width, lines)
     scale = reconstructor.measurement.unit(measured.samples).scale  # of the image too: the transform is unitary
-    images, doubts, worst, start = [], [], 0.0, 0
-    for part in kspace.split(SLICES):
+    image, doubt = (np.zeros((width, lines, slices), np.float32) for _ in range(2))
+    worst = 0.0
+    for number, coils in enumerate(measured.samples):
         monitor.check()
-        image, doubt = _slices(reconstructor, part / scale, mask.expand(len(part), 1, 1, lines), strength)
-        worst = max(worst, float(contradiction(image, part / scale, mask).max()))
-        images.append(image.abs())
-        doubts.append(doubt)
-        start += len(part)
-        monitor.report(progress=start / len(kspace))
-    shape = (slices, coils, width, lines)
-    magnitude, error = (_joined(torch.cat(parts).reshape(shape)) * scale for parts in (images, doubts))
+        for part in torch.from_numpy(coils[:, None] / scale).split(COILS):
+            made, error = _coils(reconstructor, part, mask.expand(len(part), 1, 1, lines), strength)
+            worst = max(worst, float(contradiction(made, part, mask).max()))
+            image[..., number] += made.abs().square().sum((0, 1)).numpy()
+            doubt[..., number] += error.square().sum((0, 1)).numpy()
+        monitor.report(progress=(number + 1) / slices)
+    for joined in (image, doubt):
+        np.sqrt(joined, out=joined)
+        np.multiply(joined, scale, out=joined)
     warnings = ([] if affine is not None else [NO_GRID]) + ([GAN_WARNING] if strength > 0 else [])
     grid = np.eye(4) if affine is None else affine
-    largest = float(kspace.abs().max()) / scale
-    return Reconstructed(Volume(magnitude, grid), Volume(error, grid), worst / largest, warnings)
+    largest = float(np.abs(measured.samples).max()) / scale
+    return Reconstructed(Volume(image, grid), Volume(doubt, grid), worst / largest, warnings)
 
 
 def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", seed: int = 0) -> KSpace:
@@ -93,7 +93,7 @@ def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", se
     return KSpace(measured["kspace"].numpy(), lines)
 
 
-def _slices(
+def _coils(
     reconstructor: Reconstructor, kspace: torch.Tensor, mask: torch.Tensor, strength: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Complex images (b, 1, x, y) and the error that is expected of them."""
@@ -104,9 +104,3 @@ def _slices(
         change = strength * (reconstructor.run(GAN, measured).image - image)
         image, doubt = image + change, torch.maximum(doubt, change.abs())
     return image, doubt
-
-
-def _joined(coils: torch.Tensor) -> Floats:
-    """(slice, coil, x, y) to (x, y, slice), the root of the sum of squares over coils."""
-    joined = coils.square().sum(1).sqrt().numpy()
-    return np.ascontiguousarray(np.moveaxis(joined, 0, 2), np.float32)
