@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainers.data.cases import find_cases
-from trainers.data.readers.base import read_pair
-from trainers.data.sets import Entry
+from trainers.data.readers import open_data
 from trainers.metrics.distribution import distances
 from trainers.metrics.encoder import extract_features, train_encoder
 from trainers.metrics.privacy import SpaceAudit, audit
@@ -60,7 +58,9 @@ LEAKS: dict[str, Leak] = {
 
 def measure(data: Path, monitor: Monitor = Monitor(), draws: int = 40) -> list[dict[str, Any]]:
     """One row a leak and space: mean ratios, and the shares of audits that each rule and the whole audit refused."""
-    images = _images(data, monitor)
+    recipe = SYNTHESIS_RECIPES["hippocampus_synthesis"]
+    entries = open_data(data).entries
+    images = prepare(entries, recipe.preprocess, list(recipe.spec.labels.values()), monitor=monitor).array
     order = np.random.default_rng(100).permutation(len(images))
     train, others = images[order[:TRAINING]], images[order[TRAINING:]]
     monitor.report(stage="encoder of features")
@@ -84,14 +84,6 @@ def measure(data: Path, monitor: Monitor = Monitor(), draws: int = 40) -> list[d
             found.append({"leak": name, "space": space, **_row([report.spaces[space] for report in reports])})
         found.append({"leak": name, "space": "both", **_refused([report.verdicts for report in reports])})
     return _aligned(found)
-
-
-def _images(data: Path, monitor: Monitor) -> Array:
-    recipe = SYNTHESIS_RECIPES["hippocampus_synthesis"]
-    cases = find_cases(data)
-    entries = [Entry(case.id, case.id, partial(read_pair, case.image, case.label)) for case in cases]
-    images: Array = prepare(entries, recipe.preprocess, list(recipe.spec.labels.values()), monitor=monitor).array
-    return images
 
 
 def _row(audits: list[SpaceAudit]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _section(title: str, lines: list[str]) -> str:
 
 def _metric(name: str, metric: dict[str, Any]) -> str:
     better = "higher" if metric.get("higher_is_better", True) else "lower"
-    notes = [f"{better} is better", metric.get("note", "")]
+    notes = [f"{metric['best']:g} is best" if "best" in metric else f"{better} is better", metric.get("note", "")]
     if "cases" in metric:
         notes.append(f"{metric['cases']} cases, {metric.get('measured_on', '')}".rstrip(", "))
     return f"- {name}: {metric['value']} ({', '.join(note for note in notes if note)})"

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from trainers.devices import pick_device, pick_precision
 from trainers.distributed import World
 from trainers.files import atomic_path
 from trainers.monitor import Monitor
@@ -121,31 +122,6 @@ class History:
     losses: list[tuple[int, float]] = field(default_factory=list)
     metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     seconds: float = 0.0
-
-
-def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
-    """`auto` is this process's GPU if there is one, else the CPU."""
-    if name == "auto":
-        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """Number type of automatic mixed precision, or None for float32."""
-    if name == "auto":
-        if device.type == "cuda":
-            return torch.float16
-        return torch.bfloat16 if _has_bf16() else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _has_bf16() -> bool:
-    """Whether this CPU and this build of torch multiply bfloat16 in hardware."""
-    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return any(
-        bool(getattr(torch.cpu, probe, bool)()) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
 
 
 def fit(

@@ -42,7 +42,8 @@ class ModelSpec:
         parts: the model's other networks by name, each with its weights beside the main ones as `NAME.safetensors`.
         views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.
         limits: where the model fails, a paragraph for the card.
-        metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on.
+        metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on; `best` is
+            the right value of one that can be too high as well.
         training: what it was trained with, for the card and for fine-tuning.
     """
 

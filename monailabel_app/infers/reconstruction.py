@@ -12,6 +12,7 @@ from monailabel_app.options import Schema, choice, share
 from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
 from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.tasks.reconstruction.measurement import measurement_of
 
 MOST_VOXELS = 2**27  # of a result, 512 x 512 x 512: half a GiB as float32, and as much for the uncertainty
 
@@ -26,7 +27,7 @@ class ReconstructionInfer(ImageInfer):
     def schema(self) -> Schema:
         """How much finer, and how much of the adversarial weights."""
         properties: dict[str, Any] = {}
-        if len(scales := self._scales()) > 1:
+        if scales := self._scales():
             properties["scale"] = {
                 **choice("Times finer", "How many voxels become of one along an axis.", list(scales)),
                 "default": next(iter(scales)),
@@ -39,7 +40,7 @@ class ReconstructionInfer(ImageInfer):
     def run(self, loaded: Reconstructor, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
         """Reconstructs `image`."""
         strength, scale = options.get("strength", 0.0), self._scales().get(options.get("scale", ""), 1)
-        check_size(image, [f if f == 1 else scale for f in loaded.factors])
+        check_size(image, [f if f == 1 else scale for f in loaded.measurement.factors])
         started = time.perf_counter()
         result = loaded(image, strength, scale, monitor)
         altered = {"altered": True, "strength": strength} if strength > 0 else {}
@@ -52,8 +53,7 @@ class ReconstructionInfer(ImageInfer):
 
     def _scales(self) -> dict[str, int]:
         """What can be asked for, by name; empty for a model that keeps the grid."""
-        factor = max(self.spec.preprocess.get("factors", [1]))
-        return {f"{n}x": n for n in (factor, factor**2)} if factor > 1 else {}
+        return {f"{n}x": n for n in measurement_of(self.spec.preprocess).scales if n > 1}
 
 
 def check_size(image: Volume, factors: list[int]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainers.devices import pick_precision
 from trainers.distributed import World
 from trainers.fit import (
     CHECKPOINT_FILE,
@@ -26,7 +27,6 @@ from trainers.fit import (
     Phase,
     TrainingTask,
     fit,
-    pick_precision,
 )
 from trainers.monitor import Cancelled, Monitor
 

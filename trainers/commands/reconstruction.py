@@ -10,18 +10,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import command_line, console, explained
+from trainers.commands.shared import Device, Kind, Model, command_line, console, explained
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.data.readers import READERS, open_data
+from trainers.data.readers import open_data
 from trainers.files import atomic_write_json
+from trainers.known import split_known
 from trainers.recipes import RECONSTRUCTION_RECIPES
 from trainers.tasks.reconstruction.evaluate import Report, evaluate
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.train import train
 from trainers.zoo import find_model
-
-Kind = Annotated[str, typer.Option(help=f"Layout of the data: auto, {', '.join(READERS)}.")]
 
 
 def train_reconstruction(
@@ -56,24 +55,23 @@ def train_reconstruction(
 
 
 def evaluate_reconstruction(
-    model: Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")],
+    model: Model,
     data: Annotated[
         Path, typer.Option(help="Clean volumes; they are made worse as the model's spec says.", exists=True)
     ],
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     kind: Kind = "auto",
     seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """PSNR, SSIM and texture of both ends of the slider, beside what one has without a network.
 
-    Patients in --data that the model learned from are left out.
+    Patients in --data that the model learned from, or that were watched meanwhile, are left out.
     """
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         reconstructor = Reconstructor(folder, device)
-        known = set(reconstructor.spec.training.get("patients", {}).get("train") or [])
-        entries = [entry for entry in open_data(data, kind).entries if entry.patient not in known]
+        entries, _ = split_known(reconstructor.spec, open_data(data, kind).entries)
         if not entries:
             raise CasesError(f"The model learned from all patients in {data}. Give others.")
         report = evaluate(reconstructor, entries, monitor, seed)

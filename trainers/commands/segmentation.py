@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import console, explained
+from trainers.commands.shared import Device, Model, console, explained
 from trainers.console import console_monitor
 from trainers.files import atomic_write_json
 from trainers.recipes import RECIPES
@@ -53,12 +53,12 @@ def train_segmentation(
 
 
 def evaluate_segmentation(
-    model: Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")],
+    model: Model,
     data: Data,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     part: Annotated[Part, typer.Option(help="All, or the model's own test or validation patients.")] = Part.all,
     test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Dice and HD95 of each label and case, and seconds a case."""
     with explained(), console_monitor() as monitor:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from trainers.data.cases import CasesError
+from trainers.data.readers import READERS
 from trainers.data.volumes import VolumeError
 from trainers.fit import CheckpointMismatch
 from trainers.spec import ModelNotAvailable
 from trainers.tasks.synthesis.generate import NotEmpty
 
+Kind = Annotated[str, typer.Option(help=f"Layout of the data: auto, {', '.join(READERS)}.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")]
+Model = Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")]
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
 MENDABLE = (

@@ -10,21 +10,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Mendable, command_line, console, explained
+from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.data.readers import READERS, open_data
+from trainers.data.readers import open_data
 from trainers.files import atomic_write_json
+from trainers.known import split_known
 from trainers.recipes import SYNTHESIS_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.synthesis import PRESETS, SynthesisRecipe, evaluate, generate, recipe_for, with_preset
-from trainers.tasks.synthesis.evaluate import split_known
 from trainers.tasks.synthesis.train import train
 from trainers.zoo import find_model
-
-Kind = Annotated[str, typer.Option(help=f"Layout of the data: auto, {', '.join(READERS)}.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto.")]
-Model = Annotated[str, typer.Option(help="Name of a model, or a folder with spec.json and model.safetensors.")]
 
 
 def train_synthesis(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +96,20 @@ def load_split(path: Path | str, data: DataSet) -> DataSplit:
         )
     _check_apart({part: [entries[id] for id in stored[part]] for part in PARTS}, Path(path))
     return _by_part(data, {id: part for part in PARTS for id in stored[part]})
+
+
+def stored_split(path: Path, data: DataSet, make: Callable[[], DataSplit], write: bool = True) -> DataSplit:
+    """The split that is stored in `path` or, if there is none, a new one, which is stored if `write`.
+
+    Raises:
+        CasesError: as `load_split` and `make` do.
+    """
+    if path.is_file():
+        return load_split(path, data)
+    split = make()
+    if write:
+        save_split(path, split, data)
+    return split
 
 
 def _own(data: DataSet) -> dict[str, str]:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainers.fit import Batch, FitConfig, Phase, TrainingTask, fit, pick_device
+from trainers.devices import pick_device
+from trainers.fit import Batch, FitConfig, Phase, TrainingTask, fit
 from trainers.losses.contrastive import nt_xent
 from trainers.metrics.views import DEGRADATIONS, degrade, random_intensity, random_view
 from trainers.monitor import Monitor
@@ -173,7 +174,7 @@ def extract_features(
         encoder: as `train_encoder` returns.
         images: (n, channel, *spatial) in [-1, 1].
         batch: images at a time.
-        device: as for `trainers.fit.pick_device`.
+        device: as for `trainers.devices.pick_device`.
 
     Returns:
         (n, features).

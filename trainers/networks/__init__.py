@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.networks.nets import DynUNet, PatchDiscriminator, UNet
@@ -13,6 +14,7 @@ from trainers.networks.encoder import FeatureEncoder
 from trainers.networks.generator import DCGANGenerator, ResidualGenerator
 from trainers.networks.perceptron import PerceptronDiscriminator, PerceptronGenerator
 from trainers.networks.reconstruction import Denoiser, SuperResolver, UnrolledReconstructor
+from trainers.spec import load_weights
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "DynUNet": DynUNet,
@@ -38,3 +40,10 @@ def build(network: Mapping[str, Any]) -> nn.Module:
     if name not in NETWORKS:
         raise ValueError(f"There is no network {name!r}. Known: {', '.join(NETWORKS)}.")
     return NETWORKS[name](**arguments)
+
+
+def load(network: Mapping[str, Any], weights: Path) -> nn.Module:
+    """Builds a network and loads its weights. Raises ModelNotAvailable if they are missing or of another network."""
+    built = build(network)
+    load_weights(built, weights)
+    return built

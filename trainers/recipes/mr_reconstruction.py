@@ -34,6 +34,13 @@ def _spec(name: str, title: str, description: str, network: dict[str, Any], more
     )
 
 
+def _fit(steps: int, batch_size: int) -> FitConfig:
+    """The loop of all of them, which differ in length and in how much fits into a step."""
+    return FitConfig(
+        steps, batch_size, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1
+    )
+
+
 def _finer(*factors: int) -> dict[str, Any]:
     network = {"name": "SuperResolver", "spatial_dims": 3, "channels": 40, "fine_channels": 16, "blocks": 5}
     return {**network, "factors": list(factors)}
@@ -49,7 +56,7 @@ SUPER_RESOLUTION = ReconstructionRecipe(
         measurement="super_resolution", factors=[2, 2, 2],
     ),
     ReconstructionConfig(patch=(32, 48, 32)),
-    FitConfig(4000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    _fit(4000, 2),
 )  # fmt: skip
 
 THICK_SLICES = ReconstructionRecipe(
@@ -62,7 +69,7 @@ THICK_SLICES = ReconstructionRecipe(
         measurement="super_resolution", factors=[1, 1, 2],
     ),
     ReconstructionConfig(patch=(32, 32, 32)),
-    FitConfig(3000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    _fit(3000, 2),
 )  # fmt: skip
 
 UNDERSAMPLED = ReconstructionRecipe(
@@ -75,7 +82,7 @@ UNDERSAMPLED = ReconstructionRecipe(
         measurement="undersampling", accelerations=[2.0, 4.0, 8.0],
     ),
     ReconstructionConfig(patch=(32, 48)),
-    FitConfig(4000, 8, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    _fit(4000, 8),
 )  # fmt: skip
 
 DENOISING = ReconstructionRecipe(
@@ -87,5 +94,5 @@ DENOISING = ReconstructionRecipe(
         measurement="noise", deviation=[0.05, 0.25],
     ),
     ReconstructionConfig(patch=(32, 48, 32)),
-    FitConfig(3000, 2, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1),
+    _fit(3000, 2),
 )  # fmt: skip

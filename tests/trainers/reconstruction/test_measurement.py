@@ -101,7 +101,7 @@ def test_served_units_are_found_of_the_measurement_alone(settings: dict[str, Any
     assert torch.allclose(served[0][0], served[1][0], atol=1e-4)
     for key, value in served[0][1].items():
         assert torch.allclose(value, served[1][1][key], atol=1e-4)
-    unit = measurement.unit(measurement.seen(served[0][1]))
+    unit = measurement.unit(served[0][1][measurement.given].numpy())
     assert unit == pytest.approx((0, 1), abs=1e-4)
 
 

@@ -16,10 +16,11 @@ from trainers.card import write_card
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.fit import CHECKPOINT_FILE, FitConfig
+from trainers.known import fingerprint, split_known
 from trainers.monitor import Cancelled, Monitor
 from trainers.spec import CARD_FILE, WEIGHTS_FILE, ModelSpec
 from trainers.tasks.synthesis import SynthesisRecipe, Synthesizer, evaluate, recipe_for, with_preset
-from trainers.tasks.synthesis.evaluate import FIGURES_FILE, fingerprint, split_known
+from trainers.tasks.synthesis.evaluate import FIGURES_FILE
 from trainers.tasks.synthesis.grid import GRID_FILE
 from trainers.tasks.synthesis.recipe import MaskConfig
 from trainers.tasks.synthesis.train import SPLIT_FILE, train

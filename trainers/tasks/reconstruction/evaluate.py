@@ -21,7 +21,7 @@ from trainers.metrics.intervals import bootstrap_mean
 from trainers.metrics.reconstruction import psnr, ssim, texture
 from trainers.monitor import Monitor
 from trainers.networks.reconstruction import Reconstruction, expected_error
-from trainers.tasks.reconstruction.infer import GAN, Reconstructor, has_thick_axis, order_of
+from trainers.tasks.reconstruction.infer import GAN, Reconstructor, order_of
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 from trainers.tasks.reconstruction.task import as_images, shown
 
@@ -119,7 +119,7 @@ def volumes(entries: Iterable[Entry], measurement: Measurement) -> Iterator[tupl
         except VolumeError as error:
             raise VolumeError(error.code, f"{entry.id}: {error.message}", error.hint) from error
         if sample.affine is not None:
-            array = orientations.apply_orientation(array, order_of(sample.affine, has_thick_axis(measurement)))
+            array = orientations.apply_orientation(array, order_of(sample.affine, measurement.thick_axis))
         yield entry, np.ascontiguousarray(array)
 
 
@@ -146,7 +146,7 @@ def _network_figures(
     figures = _figures(_volume(image), _volume(truth))
     if measurement.exact:
         residual = measurement.residual(found.image, measured)
-        figures[CONTRADICTION] = float(residual.norm() / measured[next(iter(measured))].norm())
+        figures[CONTRADICTION] = float(residual.norm() / measured[measurement.given].norm())
     if min(error.std(), doubt.std()) > 0:
         figures[CALIBRATION] = float(torch.corrcoef(torch.stack([error, doubt]))[0, 1])
     return figures

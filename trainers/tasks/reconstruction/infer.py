@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from trainers.data.volumes import Volume, VolumeError
-from trainers.fit import pick_device
+from trainers.devices import pick_device
 from trainers.monitor import Monitor
-from trainers.networks import build
+from trainers.networks import load
 from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.physics.sampling import block_average
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file
-from trainers.tasks.reconstruction.measurement import Measured, Measurement, Noise, SuperResolution, measurement_of
+from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
+from trainers.tasks.reconstruction.measurement import Measured, measurement_of
 from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
@@ -59,9 +59,9 @@ class Reconstructor:
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec, folder = ModelSpec.load(model_dir), Path(model_dir)
-        networks = {"l1": _loaded(spec.network, folder / WEIGHTS_FILE)}
+        networks = {"l1": load(spec.network, folder / WEIGHTS_FILE)}
         if GAN in spec.parts:
-            networks[GAN] = _loaded(spec.parts[GAN], part_file(folder, GAN))
+            networks[GAN] = load(spec.parts[GAN], part_file(folder, GAN))
         self._set(spec, networks, pick_device(device))
 
     @classmethod
@@ -77,22 +77,6 @@ class Reconstructor:
         self.measurement = measurement_of(spec.preprocess)
         self._networks = {name: network.to(device).eval() for name, network in networks.items()}
 
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """How much finer the result of one turn is along each axis, the thickest axis last."""
-        return self.measurement.factors if isinstance(self.measurement, SuperResolution) else (1, 1, 1)
-
-    @property
-    def thick_last(self) -> bool:
-        """Whether the network knows one thick axis, its last."""
-        return has_thick_axis(self.measurement)
-
-    @property
-    def scales(self) -> list[int]:
-        """How much finer an image can be asked for; 1 alone for a model that keeps the grid."""
-        factor = max(self.factors)
-        return [1] if factor == 1 else [factor, factor**2]
-
     def __call__(
         self, volume: Volume, strength: float = 0.0, scale: int | None = None, monitor: Monitor = Monitor()
     ) -> Reconstructed:
@@ -101,8 +85,8 @@ class Reconstructor:
         Args:
             volume: as measured, any orientation and size.
             strength: 0 takes the L1 weights, 1 the adversarial ones, between them a blend of both images.
-            scale: how much finer, one of `scales`; a larger one than the model's own is reached in several turns, each
-                of which agrees with the one before.
+            scale: how much finer, one of the measurement's `scales`; a larger one than the model's own is reached in
+                several turns, each of which agrees with the one before.
             monitor: hears `progress`; may cancel.
 
         Raises:
@@ -110,11 +94,12 @@ class Reconstructor:
                 that there is not.
         """
         if self.measurement.dimensions == 2:
-            raise VolumeError("cannot_process", f"{self.spec.name} reconstructs k-space, not images.")
+            hint = "Choose a model that makes images finer or cleaner."
+            raise VolumeError("cannot_process", f"{self.spec.name} reconstructs k-space, not images.", hint)
         self.check_strength(strength)
         turns = self._turns(scale)
         self.measurement.check(volume.array)
-        order = order_of(volume.affine, self.thick_last)
+        order = order_of(volume.affine, self.measurement.thick_axis)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape) < SMALLEST:
             raise VolumeError(
@@ -124,7 +109,7 @@ class Reconstructor:
         image, doubt = array, np.zeros(1, np.float32)
         for turn in range(turns):
             image, doubt = self._turn(image, order, strength, _Share(monitor, turn, turns))
-        factors = [f**turns for f in self.factors]
+        factors = [f**turns for f in self.measurement.factors]
         grid = _finer_grid(volume, order, array.shape, factors)
         warnings = [GAN_WARNING] if strength > 0 else []
         return Reconstructed(
@@ -138,9 +123,9 @@ class Reconstructor:
             raise ValueError(f"{self.spec.name} has no strength {strength:g}; choose {known}.")
 
     def _turns(self, scale: int | None) -> int:
-        if scale is not None and scale not in self.scales:
-            raise ValueError(f"{self.spec.name} has no scale {scale}; choose one of {self.scales}.")
-        return 1 if scale is None or scale == 1 else self.scales.index(scale) + 1
+        if scale is not None and scale not in self.measurement.scales:
+            raise ValueError(f"{self.spec.name} has no scale {scale}; choose one of {self.measurement.scales}.")
+        return 1 if scale is None or scale == 1 else self.measurement.scales.index(scale) + 1
 
     def _turn(
         self, array: Floats, order: npt.NDArray[np.float64], strength: float, monitor: Monitor
@@ -148,30 +133,36 @@ class Reconstructor:
         """One pass over a volume, (x, y, z) in its own units: the image and its uncertainty."""
         unit, multiple = self.measurement.unit(array), self._multiple()
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
-        shape = [n * f for n, f in zip(padded.shape, self.factors, strict=True)]
+        shape = [n * f for n, f in zip(padded.shape, self.measurement.factors, strict=True)]
         image, doubt = _empty(shape, order), _empty(shape, order)
         todo = tiles(padded.shape, SIDE, HALO * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
             numbers = unit.to_numbers(padded[tile.seen])
             made, error = self._tile(numbers, tile, strength)
-            kept = finer(tile.kept, self.factors)
+            kept = finer(tile.kept, self.measurement.factors)
             image[kept], doubt[kept] = unit.to_values(made), error * unit.scale
             monitor.report(progress=(number + 1) / len(todo))
-        whole = tuple(slice(n * f) for n, f in zip(array.shape, self.factors, strict=True))
+        whole = tuple(slice(n * f) for n, f in zip(array.shape, self.measurement.factors, strict=True))
         return image[whole], doubt[whole]
 
     def _tile(self, numbers: Floats, tile: Tile, strength: float) -> tuple[Floats, Floats]:
         """The image and the expected error of a tile, without its surroundings."""
-        inner = finer(tile.inner, self.factors)
-        key = "noisy" if isinstance(self.measurement, Noise) else "coarse"
-        measured = {key: torch.from_numpy(numbers)[None, None]}
+        inner = finer(tile.inner, self.measurement.factors)
+        image, error = self.blend({self.measurement.given: torch.from_numpy(numbers)[None, None]}, strength)
+        return image[0, 0].float().numpy()[inner], error[0, 0].numpy()[inner]
+
+    def blend(self, measured: Measured, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image between the safe and the adversarial one, and how far off it may be.
+
+        Both agree with the measurement, so the blend does. What the adversarial weights changed is doubted too.
+        """
         safe = self.run("l1", measured)
         image, error = safe.image, expected_error(safe.log_error)
         if strength > 0:
             change = strength * (self.run(GAN, measured).image - image)
             image, error = image + change, torch.maximum(error, change.abs())
-        return tuple(x[0, 0].float().numpy()[inner] for x in (image, error))  # type: ignore[return-value]
+        return image, error
 
     @property
     def names(self) -> list[str]:
@@ -186,7 +177,7 @@ class Reconstructor:
 
     def _multiple(self) -> tuple[int, ...]:
         """Of the sizes of what is put in; a network that makes images finer takes any."""
-        return self.measurement.multiple() if self.factors == (1, 1, 1) else (1, 1, 1)
+        return self.measurement.multiple() if self.measurement.factors == (1, 1, 1) else (1, 1, 1)
 
     def _contradiction(self, image: Floats, array: Floats, factors: Sequence[int]) -> float | None:
         if not self.measurement.exact:
@@ -212,17 +203,6 @@ class _Share(Monitor):
     def check(self) -> None:
         """Cancels with the whole."""
         self._whole.check()
-
-
-def _loaded(network: dict[str, Any], path: Path) -> nn.Module:
-    module = build(network)
-    load_weights(module, path)
-    return module
-
-
-def has_thick_axis(measurement: Measurement) -> bool:
-    """Whether a measurement is along one axis alone, the last one."""
-    return isinstance(measurement, SuperResolution) and len(set(measurement.factors)) > 1
 
 
 def order_of(affine: npt.NDArray[np.float64], thick_last: bool) -> npt.NDArray[np.float64]:

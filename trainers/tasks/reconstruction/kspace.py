@@ -11,9 +11,8 @@ import torch
 from trainers.data.kspace import KSpace
 from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
-from trainers.networks.reconstruction import expected_error
 from trainers.physics.kspace import contradiction
-from trainers.tasks.reconstruction.infer import GAN, GAN_WARNING, Reconstructed, Reconstructor
+from trainers.tasks.reconstruction.infer import GAN_WARNING, Reconstructed, Reconstructor
 from trainers.tasks.reconstruction.measurement import Undersampling
 
 COILS = 8  # at once
@@ -58,7 +57,7 @@ def reconstruct_kspace(
     for number, coils in enumerate(measured.samples):
         monitor.check()
         for part in torch.from_numpy(coils[:, None] / scale).split(COILS):
-            made, error = _coils(reconstructor, part, mask.expand(len(part), 1, 1, lines), strength)
+            made, error = reconstructor.blend({"kspace": part, "mask": mask.expand(len(part), -1, -1, -1)}, strength)
             worst = max(worst, float(contradiction(made, part, mask).max()))
             image[..., number] += made.abs().square().sum((0, 1)).numpy()
             doubt[..., number] += error.square().sum((0, 1)).numpy()
@@ -91,16 +90,3 @@ def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", se
     measured = settings.measure(images, seed)
     lines = measured["mask"][0, 0, 0].numpy().astype(bool)
     return KSpace(measured["kspace"].numpy(), lines)
-
-
-def _coils(
-    reconstructor: Reconstructor, kspace: torch.Tensor, mask: torch.Tensor, strength: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Complex images (b, 1, x, y) and the error that is expected of them."""
-    measured = {"kspace": kspace, "mask": mask}
-    found = reconstructor.run("l1", measured)
-    image, doubt = found.image, expected_error(found.log_error)
-    if strength > 0:
-        change = strength * (reconstructor.run(GAN, measured).image - image)
-        image, doubt = image + change, torch.maximum(doubt, change.abs())
-    return image, doubt

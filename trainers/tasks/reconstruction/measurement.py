@@ -47,11 +47,15 @@ class Measurement(ABC):
         dimensions: of the images that the network sees: 3, or 2 for slices of a volume.
         exact: whether an image may not contradict the measurement at all.
         magnitude: whether images are magnitudes, which are not negative.
+        given: the name of what was measured; beside it there may be a mask.
+        factors: how much finer the image is than what was measured, for each axis.
     """
 
     dimensions: ClassVar[int] = 3
     exact: ClassVar[bool] = True
     magnitude: ClassVar[bool] = False
+    given: ClassVar[str]
+    factors: tuple[int, ...] = (1, 1, 1)
 
     @abstractmethod
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
@@ -71,13 +75,9 @@ class Measurement(ABC):
             return Unit(float(array.mean()), float(array.std()) or 1.0)
         return Unit(0.0, float(np.sqrt(np.mean(np.square(np.abs(array), dtype=np.float64)))) or 1.0)
 
-    def seen(self, measured: Measured) -> npt.NDArray[Any]:
-        """What the unit is found of where the truth is not known."""
-        return next(iter(self.plain(measured).values())).numpy()
-
     def as_served(self, image: torch.Tensor, measured: Measured) -> tuple[torch.Tensor, Measured]:
-        """Brings both to the unit that is found where the truth is not known."""
-        unit = self.unit(self.seen(measured))
+        """Brings both to the unit that is found where the truth is not known, of what was measured alone."""
+        unit = self.unit(measured[self.given].numpy())
         return (image - unit.offset) / unit.scale, {
             key: value if key == "mask" else (value - unit.offset) / unit.scale for key, value in measured.items()
         }
@@ -92,11 +92,23 @@ class Measurement(ABC):
         """Sizes must be multiples of these."""
         return (1,) * self.dimensions
 
+    @property
+    def thick_axis(self) -> bool:
+        """Whether what was measured is coarser along one axis than along others; that is the last one."""
+        return len(set(self.factors)) > 1
+
+    @property
+    def scales(self) -> list[int]:
+        """How much finer an image can be asked for: once, and in two turns; 1 alone if it keeps the grid."""
+        factor = max(self.factors)
+        return [1] if factor == 1 else [factor, factor**2]
+
 
 @dataclass(frozen=True)
 class SuperResolution(Measurement):
     """Voxels that are larger by whole factors, each the mean over the fine ones in it."""
 
+    given = "coarse"
     factors: tuple[int, ...] = (2, 2, 2)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
@@ -108,10 +120,6 @@ class SuperResolution(Measurement):
         coarse = measured["coarse"]
         size = [n * f for n, f in zip(coarse.shape[2:], self.factors, strict=True)]
         return {"linear": resize(coarse, size), "cubic": cubic(coarse, self.factors)}
-
-    def seen(self, measured: Measured) -> npt.NDArray[Any]:
-        """The coarse image."""
-        return measured["coarse"].numpy()
 
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """Difference of the block averages."""
@@ -134,6 +142,7 @@ class Undersampling(Measurement):
 
     dimensions = 2
     magnitude = True
+    given = "kspace"
     accelerations: tuple[float, ...] = (4.0,)
     kinds: tuple[str, ...] = ("random", "equispaced")
     centre: float = 0.08
@@ -176,6 +185,7 @@ class Noise(Measurement):
 
     exact = False
     magnitude = True
+    given = "noisy"
     deviation: tuple[float, float] = (0.1, 0.5)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:

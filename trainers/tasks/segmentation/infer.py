@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn.functional import interpolate, pad
 
 from trainers.data.volumes import Volume
-from trainers.fit import pick_device
+from trainers.devices import pick_device
 from trainers.monitor import Monitor
-from trainers.networks import build
+from trainers.networks import load
 from trainers.preprocess import Preprocess
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights
+from trainers.spec import WEIGHTS_FILE, ModelSpec
 from trainers.tasks.segmentation.regions import Roi, is_one_window, is_small, windows_at, windows_over
 from trainers.tasks.segmentation.search import Search
 
@@ -47,8 +47,7 @@ class Segmenter:
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec = ModelSpec.load(model_dir)
-        network = build(spec.network)
-        load_weights(network, Path(model_dir) / WEIGHTS_FILE)
+        network = load(spec.network, Path(model_dir) / WEIGHTS_FILE)
         self._set(spec, network, pick_device(device))
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ from trainers.metrics.encoder import extract_features
 from trainers.metrics.generation import FidelityReport, fidelity
 from trainers.metrics.privacy import FEWEST, PrivacyReport, audit
 from trainers.monitor import Monitor
-from trainers.networks import build
-from trainers.spec import ModelNotAvailable, ModelSpec, load_weights, part_file
+from trainers.networks import load
+from trainers.spec import ModelNotAvailable, ModelSpec, part_file
 from trainers.tasks.synthesis.grid import GRID_FILE, save_grid
 from trainers.tasks.synthesis.images import Images, prepare
 from trainers.tasks.synthesis.infer import Synthesizer
@@ -76,7 +75,7 @@ def evaluate(
         training: images that it learned from, for the privacy audit.
         seed: of the first made image.
         monitor: hears `progress`; may cancel.
-        device: as for `trainers.fit.pick_device`.
+        device: as for `trainers.devices.pick_device`.
 
     Raises:
         ModelNotAvailable: no usable weights, or no encoder. VolumeError: an image cannot be read. ValueError: too few.
@@ -107,9 +106,7 @@ def load_encoder(model_dir: Path | str) -> nn.Module:
     spec = ModelSpec.load(model_dir)
     if "encoder" not in spec.parts:
         raise ModelNotAvailable(f"{spec.name} has no encoder of features to be measured with.")
-    encoder = build(spec.parts["encoder"])
-    load_weights(encoder, part_file(model_dir, "encoder"))
-    return encoder.eval()
+    return load(spec.parts["encoder"], part_file(model_dir, "encoder")).eval()
 
 
 def measure(
@@ -153,30 +150,6 @@ def make_images(
         seconds.append(time.perf_counter() - started)
         monitor.report(progress=(index + 1) / number)
     return np.stack(images), float(np.median(seconds))
-
-
-def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Entries that a model did not learn from, and those that it did, by their patients; watched ones in neither.
-
-    A model of many patients names none of those that it learned from. Of a part of its own set, which is known by the
-    test patients, only these are then sure not to be among them.
-    """
-    stored = spec.training.get("patients", {})
-    apart = {part: set(stored.get(part) or ()) for part in ("train", "validation", "test")}
-    rest = [e for e in entries if e.patient not in apart["validation"] | apart["test"]]
-    if stored.get("train") is None:
-        known = rest if fingerprint(rest) == stored.get("train_fingerprint") else []
-    else:
-        known = [e for e in rest if e.patient in apart["train"]]
-    if stored.get("train_fingerprint") and not known and apart["test"] & {e.patient for e in entries}:
-        return [e for e in entries if e.patient in apart["test"]], []
-    learned = {e.id for e in known}
-    return [e for e in entries if e.id not in learned and e.patient not in apart["validation"]], known
-
-
-def fingerprint(entries: Sequence[Entry]) -> str:
-    """One text for a set of patients, whatever their order."""
-    return hashlib.sha256("\n".join(sorted({e.patient for e in entries})).encode()).hexdigest()
 
 
 def finish(

@@ -48,7 +48,7 @@ def generate(
         target: class name; None draws it.
         modality: the same.
         monitor: hears `progress`; may cancel, which leaves images but no manifest.
-        device: as for `trainers.fit.pick_device`.
+        device: as for `trainers.devices.pick_device`.
 
     Returns:
         The manifest.

@@ -13,12 +13,12 @@ from monai.networks.utils import one_hot
 from torch import nn
 
 from trainers.data.volumes import Volume, VolumeError
-from trainers.fit import pick_device
+from trainers.devices import pick_device
 from trainers.monitor import Monitor
-from trainers.networks import build
+from trainers.networks import load
 from trainers.networks.generator import Generator
 from trainers.preprocess import CanonicalGrid, Window
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file
+from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
 from trainers.tasks.synthesis.images import Floats, Labels, SynthesisPreprocess, middle_of, to_intensity, to_volume
 from trainers.tasks.synthesis.shapes import draw_label
 
@@ -58,8 +58,8 @@ class Synthesizer:
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec, folder = ModelSpec.load(model_dir), Path(model_dir)
-        generator = _loaded(spec.network, folder / WEIGHTS_FILE)
-        masks = _loaded(spec.parts["masks"], part_file(folder, "masks")) if "masks" in spec.parts else None
+        generator = load(spec.network, folder / WEIGHTS_FILE)
+        masks = load(spec.parts["masks"], part_file(folder, "masks")) if "masks" in spec.parts else None
         self._set(spec, generator, masks, pick_device(device))
 
     @classmethod
@@ -188,9 +188,3 @@ class Synthesizer:
         target = self.spec.classes[next(names)] if self.spec.classes and made.targets else None
         modality = self.spec.modalities[next(names)] if self.spec.modalities and made.targets else None
         return Synthetic(image, label, seed, target, modality)
-
-
-def _loaded(network: dict[str, Any], weights: Path) -> nn.Module:
-    built = build(network)
-    load_weights(built, weights)
-    return built

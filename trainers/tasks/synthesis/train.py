@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from torch import nn
 
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
-from trainers.data.splits import DataSplit, load_split, save_split, split_data
+from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.fit import CHECKPOINT_FILE, History, fit
+from trainers.known import fingerprint
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
-from trainers.networks import build
-from trainers.spec import WEIGHTS_FILE, load_weights, part_file, save_weights
-from trainers.tasks.synthesis.evaluate import fingerprint, finish
+from trainers.networks import load
+from trainers.spec import WEIGHTS_FILE, part_file, save_weights
+from trainers.tasks.synthesis.evaluate import finish
 from trainers.tasks.synthesis.images import Images, Labels, prepare
 from trainers.tasks.synthesis.presets import PRESETS, Network, Shape, networks_of
 from trainers.tasks.synthesis.recipe import MaskConfig, SynthesisRecipe
@@ -113,13 +115,9 @@ def _check(recipe: SynthesisRecipe, data: DataSet) -> None:
 
 def _split(recipe: SynthesisRecipe, data: DataSet, out: Path) -> DataSplit:
     """The stored split, or a new one that is stored."""
-    if (out / SPLIT_FILE).is_file():
-        return load_split(out / SPLIT_FILE, data)
     stratify = bool(data.classes) and not recipe.own_parts
-    split = split_data(data, recipe.validation, recipe.test, stratify, recipe.own_parts)
-    if World.from_environment().rank == 0:
-        save_split(out / SPLIT_FILE, split, data)
-    return split
+    make = partial(split_data, data, recipe.validation, recipe.test, stratify, recipe.own_parts)
+    return stored_split(out / SPLIT_FILE, data, make, World.from_environment().rank == 0)
 
 
 def _prepare(recipe: SynthesisRecipe, data: DataSet, split: DataSplit, monitor: Monitor) -> Learned:
@@ -168,9 +166,7 @@ def _encoder(recipe: SynthesisRecipe, images: Images, out: Path, monitor: Monito
         "name": "FeatureEncoder", "spatial_dims": images.array.ndim - 2, "in_channels": images.array.shape[1],
         "channels": list(recipe.encoder.channels), "features": recipe.encoder.features,
     }  # fmt: skip
-    encoder = build(network)
-    load_weights(encoder, file)
-    return encoder.eval(), network
+    return load(network, file).eval(), network
 
 
 def _masks(recipe: SynthesisRecipe, config: MaskConfig, learned: Learned, out: Path, monitor: Monitor) -> Network:
