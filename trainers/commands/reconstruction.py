@@ -71,10 +71,11 @@ def evaluate_reconstruction(
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         reconstructor = Reconstructor(folder, device)
-        entries, _ = split_known(reconstructor.spec, open_data(data, kind).entries)
+        opened = open_data(data, kind)
+        entries, _ = split_known(reconstructor.spec, opened.entries)
         if not entries:
             raise CasesError(f"The model learned from all patients in {data}. Give others.")
-        report = evaluate(reconstructor, entries, monitor, seed)
+        report = evaluate(reconstructor, entries, monitor, seed, opened.channels)
     _show(report, folder)
     if json:
         spec = reconstructor.spec

@@ -11,9 +11,10 @@ from torch import nn
 
 from trainers.networks.discriminator import DCGANDiscriminator, ResidualDiscriminator
 from trainers.networks.encoder import FeatureEncoder
+from trainers.networks.fusion import SymmetricFusion
 from trainers.networks.generator import DCGANGenerator, ResidualGenerator
 from trainers.networks.perceptron import PerceptronDiscriminator, PerceptronGenerator
-from trainers.networks.reconstruction import Denoiser, SuperResolver, UnrolledReconstructor
+from trainers.networks.reconstruction import Denoiser, SuperResolver, Translator, UnrolledReconstructor
 from trainers.spec import load_weights
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -30,6 +31,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "SuperResolver": SuperResolver,
     "UnrolledReconstructor": UnrolledReconstructor,
     "Denoiser": Denoiser,
+    "SymmetricFusion": SymmetricFusion,
+    "Translator": Translator,
 }
 
 

@@ -1,14 +1,15 @@
 """Networks that make a better image of a measurement, say how far off they may be, and never contradict it.
 
 All take what was measured, by keywords, and return a `Reconstruction`. What cannot be is ruled out by their last layer,
-a projection on the images that agree with the measurement, so that it holds for any weights.
+a projection on the images that agree with the measurement, so that it holds for any weights. What says how far off they
+are reads the features of the image and does not change them.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ from torch.nn import functional
 from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, resize
 from trainers.physics.kspace import keep_measured, zero_filled
 from trainers.physics.sampling import back_project
+
+FIRST_DOUBT = -2.3
+"""Logarithm of the error that is expected before anything is learned: a tenth of the image's spread."""
 
 
 class Reconstruction(NamedTuple):
@@ -32,8 +36,12 @@ class Reconstruction(NamedTuple):
 
 
 def expected_error(log_error: torch.Tensor) -> torch.Tensor:
-    """The error that a network expects, from its logarithm, which is believed between -10 and 5."""
-    return log_error.float().clamp(-10, 5).exp()
+    """The error that a network expects, from its logarithm, which is believed between -6 and 3.
+
+    A unit is about the spread of the image's values: no error is expected below a four-hundredth of it. Without that
+    floor one voxel in a flat background, surer than it should be, outweighs all others in training.
+    """
+    return log_error.float().clamp(-6, 3).exp()
 
 
 class SuperResolver(nn.Module):
@@ -60,11 +68,8 @@ class SuperResolver(nn.Module):
         self.first = convolution(spatial_dims, 1, channels)
         self.body = nn.ModuleList(ResidualBlock(spatial_dims, channels) for _ in range(blocks))
         self.rise = convolution(spatial_dims, channels, many)
-        self.last = nn.Sequential(
-            convolution(spatial_dims, fine_channels, fine_channels),
-            nn.LeakyReLU(SLOPE),
-            _quiet(convolution(spatial_dims, fine_channels, 2)),
-        )
+        self.last = _head(spatial_dims, fine_channels, fine_channels)
+        self.doubt = _head(spatial_dims, fine_channels, 8, FIRST_DOUBT)
         channels_last(self, spatial_dims)
 
     def forward(self, coarse: torch.Tensor) -> Reconstruction:
@@ -72,7 +77,8 @@ class SuperResolver(nn.Module):
         y = first = self.first(coarse)
         for block in self.body:
             y = block(y)
-        added, log_error = self.last(shuffle(self.rise(y + first), self.factors)).float().chunk(2, 1)
+        fine = shuffle(self.rise(y + first), self.factors)
+        added, log_error = self.last(fine).float(), self.doubt(fine.detach()).float()
         size = added.shape[2:]
         return Reconstruction(back_project(resize(coarse, size) + added, coarse, self.factors), log_error)
 
@@ -91,7 +97,7 @@ class UnrolledReconstructor(nn.Module):
     def __init__(self, cascades: int = 4, channels: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
         self.nets = nn.ModuleList(PlaneUNet(2, 2, channels) for _ in range(cascades))
-        self.doubt = PlaneUNet(3, 1, channels[:2])
+        self.doubt = PlaneUNet(3, 1, channels[:2], FIRST_DOUBT)
 
     def forward(self, kspace: torch.Tensor, mask: torch.Tensor) -> Reconstruction:
         """Complex k-space (b, 1, x, y) and mask (b, 1, 1, y) to a complex image and the error of its magnitude."""
@@ -103,17 +109,38 @@ class UnrolledReconstructor(nn.Module):
         return Reconstruction(image, self.doubt(seen).float())
 
 
-class PlaneUNet(nn.Module):
-    """A U-Net on slices of any size, residual at each level, without normalisation; its output begins near zero."""
+class Translator(nn.Module):
+    """One modality of a slice from another: a U-Net that sees the slices beside it too.
 
-    def __init__(self, inputs: int, outputs: int, channels: Sequence[int]) -> None:
+    The generator of Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017,
+    section 3.2.1, with residual blocks.
+
+    Args:
+        inputs: slices that are seen. channels: of the levels, from fine to coarse.
+    """
+
+    def __init__(self, inputs: int = 3, channels: Sequence[int] = (24, 48, 96, 96)) -> None:
+        super().__init__()
+        self.net = PlaneUNet(inputs, 1, channels)
+        self.doubt = PlaneUNet(inputs + 1, 1, [max(4, c // 3) for c in channels[:3]], FIRST_DOUBT)
+
+    def forward(self, source: torch.Tensor) -> Reconstruction:
+        """(b, inputs, x, y) to (b, 1, x, y)."""
+        image = self.net(source).float()
+        return Reconstruction(image, self.doubt(torch.cat([source, image.detach()], 1)).float())
+
+
+class PlaneUNet(nn.Module):
+    """A U-Net on slices of any size, residual at each level, without normalisation; its output begins near its bias."""
+
+    def __init__(self, inputs: int, outputs: int, channels: Sequence[int], bias: float = 0.0) -> None:
         super().__init__()
         self.first = convolution(2, inputs, channels[0])
         self.down = nn.ModuleList(ResidualBlock(2, c) for c in channels)
         self.wider = nn.ModuleList(convolution(2, a, b, 1) for a, b in itertools.pairwise(channels))
         self.narrower = nn.ModuleList(convolution(2, b, a, 1) for a, b in itertools.pairwise(channels))
         self.up = nn.ModuleList(ResidualBlock(2, c) for c in channels[:-1])
-        self.last = _quiet(convolution(2, channels[0], outputs))
+        self.last = _quiet(convolution(2, channels[0], outputs), bias)
         channels_last(self, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -143,7 +170,8 @@ class Denoiser(nn.Module):
         self.factors = (2,) * spatial_dims
         self.first = convolution(spatial_dims, 2**spatial_dims, channels)
         self.body = nn.ModuleList(ResidualBlock(spatial_dims, channels) for _ in range(blocks))
-        self.last = _quiet(convolution(spatial_dims, channels, 2 * 2**spatial_dims))
+        self.last = _quiet(convolution(spatial_dims, channels, 2**spatial_dims))
+        self.doubt = _quiet(convolution(spatial_dims, channels, 2**spatial_dims), FIRST_DOUBT)
         channels_last(self, spatial_dims)
 
     def forward(self, noisy: torch.Tensor) -> Reconstruction:
@@ -151,7 +179,8 @@ class Denoiser(nn.Module):
         y = first = self.first(gather(noisy, self.factors))
         for block in self.body:
             y = block(y)
-        added, log_error = shuffle(self.last(y + first), self.factors).float().chunk(2, 1)
+        y = y + first
+        added, log_error = (shuffle(x, self.factors).float() for x in (self.last(y), self.doubt(y.detach())))
         return Reconstruction(noisy + added, log_error)
 
 
@@ -186,9 +215,15 @@ def _complex(parts: torch.Tensor) -> torch.Tensor:
     return torch.complex(real, imaginary)
 
 
-def _quiet(layer: nn.Module) -> nn.Module:
-    """Lets a layer begin at almost nothing, so that a network begins at what it corrects."""
+def _head(dimensions: int, inputs: int, width: int, bias: float = 0.0) -> nn.Module:
+    """Two convolutions to one channel, which begins near its bias."""
+    last = _quiet(convolution(dimensions, width, 1), bias)
+    return nn.Sequential(convolution(dimensions, inputs, width), nn.LeakyReLU(SLOPE), last)
+
+
+def _quiet(layer: nn.Module, bias: float = 0.0) -> nn.Module:
+    """Lets a layer begin at almost nothing, so that a network begins at what it corrects, or at its bias alone."""
     with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.mul_(0.01)
+        cast(torch.Tensor, layer.weight).mul_(0.01)
+        cast(torch.Tensor, layer.bias).fill_(bias)
     return layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
-from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis, mr_reconstruction
+from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis, mr_reconstruction, paired_reconstruction
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
 from trainers.tasks.reconstruction.train import ReconstructionRecipe
@@ -40,5 +40,9 @@ RECONSTRUCTION_RECIPES: dict[str, ReconstructionRecipe] = {
         mr_reconstruction.THICK_SLICES,
         mr_reconstruction.UNDERSAMPLED,
         mr_reconstruction.DENOISING,
+        paired_reconstruction.LOW_DOSE,
+        paired_reconstruction.CT_TO_MR,
+        paired_reconstruction.MR_TO_CT,
+        paired_reconstruction.T1_TO_T2,
     )
 }

@@ -37,8 +37,9 @@ def _spec(name: str, title: str, description: str, network: dict[str, Any], more
 def _fit(steps: int, batch_size: int) -> FitConfig:
     """The loop of all of them, which differ in length and in how much fits into a step."""
     return FitConfig(
-        steps, batch_size, 2e-3, ema=0.995, weight_decay=0.0, precision="fp32", validate_every=500, threads=1
-    )
+        steps, batch_size, 1e-3, ema=0.995, weight_decay=0.0, precision="fp32", gradient_clip=1.0, validate_every=500,
+        threads=1,
+    )  # fmt: skip
 
 
 def _finer(*factors: int) -> dict[str, Any]:

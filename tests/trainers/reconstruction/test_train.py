@@ -16,8 +16,15 @@ from trainers.__main__ import app
 from trainers.recipes import RECONSTRUCTION_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.reconstruction.infer import Reconstructor
+from trainers.tasks.reconstruction.measurements import measurement_of
 
 PATIENTS = 10
+SMALL = {
+    "SuperResolver": {"channels": 8, "blocks": 1},
+    "UnrolledReconstructor": {"cascades": 1, "channels": [4, 8]},
+    "Denoiser": {"channels": 8, "blocks": 1},
+    "Translator": {"channels": [4, 8, 8]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +37,22 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
         smooth = ndimage.gaussian_filter(random.normal(size=(18, 20, 16)), 1.5)
         array = (900 * (smooth > 0) + 50 * random.random(smooth.shape)).astype(np.float32)
         nib.save(nib.Nifti1Image(array, np.eye(4)), folder / "images" / f"patient_{number:02d}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder a patient, with a CT and two MR."""
+    folder = tmp_path_factory.mktemp("hospital")
+    for number in range(PATIENTS):
+        random = np.random.default_rng(number)
+        tissue = ndimage.gaussian_filter(random.normal(size=(20, 18, 4)), 2) > 0
+        found = {"CT": np.where(tissue, 50, -900), "MR_T1": np.where(tissue, 300, 10), "t1": 500 * tissue + 1}
+        (folder / f"P{number}").mkdir()
+        for name, array in {**found, "t2": 300 - 200 * tissue}.items():
+            noisy = np.maximum(array + random.normal(0, 5, array.shape), -1000 if name == "CT" else 0)
+            image = nib.Nifti1Image(noisy.astype(np.float32), np.diag([1.0, 1.0, 3.0, 1.0]))
+            nib.save(image, folder / f"P{number}" / f"{name}.nii.gz")
     return folder
 
 
@@ -46,18 +69,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipes that a test has time for."""
     for name, recipe in list(RECONSTRUCTION_RECIPES.items()):
         network = {**recipe.spec.network}
-        network |= {"cascades": 1, "channels": [4, 8]} if "cascades" in network else {"channels": 8, "blocks": 1}
+        network |= SMALL[network["name"]]
         fit = replace(recipe.fit, batch_size=2, validate_every=0)
         config = replace(recipe.config, patch=tuple(16 for _ in recipe.config.patch))
-        changed = replace(
-            recipe, spec=recipe.spec.replace(network=network), fit=fit, config=config, validation=2, test=3
-        )
+        spec = recipe.spec.replace(network=network)
+        if "low_dose" in spec.preprocess.values():
+            spec = spec.replace(preprocess={**spec.preprocess, "views": 20})
+        changed = replace(recipe, spec=spec, fit=fit, config=config, validation=2, test=3)
         monkeypatch.setitem(RECONSTRUCTION_RECIPES, name, changed)
 
 
 @pytest.mark.parametrize("model", RECONSTRUCTION_RECIPES)
-def test_every_recipe_trains_and_is_measured(clinic: Path, tmp_path: Path, small: None, model: str) -> None:
+def test_every_recipe_trains_and_is_measured(
+    clinic: Path, hospital: Path, tmp_path: Path, small: None, model: str
+) -> None:
     out, found = tmp_path / model, tmp_path / "found.json"
+    clinic = hospital if measurement_of(RECONSTRUCTION_RECIPES[model].spec.preprocess).sequences else clinic
     steps = ("--steps", "3", "--adversarial-steps", "2")
     output = run("train", "reconstruction", "--model", model, "--data", clinic, "--out", out, *steps)
     assert "L1 weights gain" in output

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.data.cases import CasesError
-from trainers.data.readers import brats, decathlon, folders, luna16, medmnist, pairs, refuge
+from trainers.data.readers import brats, decathlon, folders, luna16, medmnist, pairs, refuge, sequences
 from trainers.data.readers.base import Reader
 from trainers.data.sets import DataSet
 
@@ -22,6 +22,9 @@ READERS: dict[str, Reader] = {
     "pairs": Reader(pairs.open_pairs, pairs.recognise, "images/ and, with the same file names, labels/"),
     "luna16": Reader(luna16.open_luna16, luna16.recognise, "subset*/*.mhd with annotations.csv or candidates_V2.csv"),
     "brats": Reader(brats.open_brats, brats.recognise, "a folder a study with *_t1, *_t1ce, *_t2, *_flair and *_seg"),
+    "sequences": Reader(
+        sequences.open_sequences, sequences.recognise, "a folder a patient with volumes of the same names, e.g. CT, PET"
+    ),
     "refuge": Reader(refuge.open_refuge, refuge.recognise, "Training400/, Annotation-Training400/, … with fundus .jpg"),
     "decathlon": Reader(decathlon.open_decathlon, decathlon.recognise, "dataset.json with imagesTr/ and labelsTr/"),
     "folders": Reader(

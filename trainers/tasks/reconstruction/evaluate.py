@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainers.data.cases import CasesError
 from trainers.data.sets import Entry
 from trainers.data.volumes import VolumeError
 from trainers.metrics.intervals import bootstrap_mean
@@ -22,12 +23,14 @@ from trainers.metrics.reconstruction import psnr, ssim, texture
 from trainers.monitor import Monitor
 from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.tasks.reconstruction.infer import GAN, Reconstructor, order_of
-from trainers.tasks.reconstruction.measurement import Measured, Measurement
+from trainers.tasks.reconstruction.measurement import Measured, Measurement, Scan
 from trainers.tasks.reconstruction.task import as_images, shown
 
 Floats = npt.NDArray[np.float32]
 METRICS: dict[str, Callable[[Floats, Floats], float]] = {"psnr": psnr, "ssim": ssim, "texture": texture}
-CONTRADICTION, CALIBRATION = "contradiction", "doubt_correlation"
+CONTRADICTION, CALIBRATION, ERROR = "contradiction", "doubt_correlation", "mae"
+LOWER = (CONTRADICTION, ERROR)
+"""Figures of which less is better."""
 DIGITS = 4
 
 
@@ -39,7 +42,8 @@ class Report:
         per_case: `{"id", "seconds", method: {metric: value}}` of each volume; methods are the plain inversions by name,
             from the weakest to the strongest, then `l1` and, if there is one, `gan`. Beside METRICS, of `l1` and `gan`:
             `contradiction`, the relative size of what they contradict, and `doubt_correlation`, between the error and
-            what the network expected of it.
+            what the network expected of it. Where the unit is the same for all images, of all methods: `mae`, the mean
+            absolute error in it.
         plain: names of the plain inversions.
     """
 
@@ -78,57 +82,85 @@ class Report:
 
 
 def evaluate(
-    reconstructor: Reconstructor, entries: Sequence[Entry], monitor: Monitor = Monitor(), seed: int = 0
+    reconstructor: Reconstructor,
+    entries: Sequence[Entry],
+    monitor: Monitor = Monitor(),
+    seed: int = 0,
+    channels: Sequence[str] = (),
 ) -> Report:
     """Measures a model on clean volumes, one patient each.
 
     Args:
         reconstructor: the model.
-        entries: at least one; an entry's first channel is looked at.
+        entries: at least one.
         monitor: hears `progress`; may cancel.
         seed: of masks and noise.
+        channels: of the data set; without them the measurement's own, in its order.
 
     Raises:
         VolumeError: a volume cannot be read, or is no volume.
     """
     cases: list[dict[str, Any]] = []
-    for number, (entry, volume) in enumerate(volumes(entries, reconstructor.measurement)):
+    for number, (entry, scan) in enumerate(scans(entries, reconstructor.measurement, channels)):
         monitor.check()
-        cases.append({"id": entry.id, **_measure(reconstructor, volume, seed + number)})
+        cases.append({"id": entry.id, **_measure(reconstructor, entry, scan, seed + number)})
         monitor.report(progress=(number + 1) / len(entries))
     plain = [name for name in cases[0] if name not in ("id", "seconds", "l1", GAN)]
     return Report(cases, plain)
 
 
-def volumes(entries: Iterable[Entry], measurement: Measurement) -> Iterator[tuple[Entry, Floats]]:
-    """Entries with their first channel, (x, y, z), oriented as they are when a model is served.
+def scans(
+    entries: Iterable[Entry], measurement: Measurement, channels: Sequence[str] = ()
+) -> Iterator[tuple[Entry, Scan]]:
+    """Entries with the channels that a measurement is about, oriented as they are when a model is served.
 
     Raises:
-        VolumeError: a picture, which has no third axis, a volume without contrast, or with values that there are not in
-            images of this kind.
+        CasesError: the data set lacks a channel. VolumeError: a picture, which has no third axis, a volume without
+            contrast, or with values that there are not in images of this kind.
     """
+    chosen = _channels(measurement, channels)
     for entry in entries:
         sample = entry.read()
         if sample.image.ndim != 4:
             raise VolumeError("cannot_process", f"{entry.id} is a picture; reconstruction needs volumes.")
-        array = np.asarray(sample.image[0], np.float32)
-        if array.min() == array.max():
+        array = np.asarray(sample.image[chosen], np.float32)
+        if any(channel.min() == channel.max() for channel in array):
             raise VolumeError("cannot_process", f"{entry.id} has no contrast.")
-        try:
-            measurement.check(array)
-        except VolumeError as error:
-            raise VolumeError(error.code, f"{entry.id}: {error.message}", error.hint) from error
+        spacing = np.ones(3)
         if sample.affine is not None:
-            array = orientations.apply_orientation(array, order_of(sample.affine, measurement.thick_axis))
-        yield entry, np.ascontiguousarray(array)
+            order = order_of(sample.affine, measurement.thick_axis)
+            array = np.stack([orientations.apply_orientation(channel, order) for channel in array])
+            spacing[order[:, 0].astype(int)] = np.linalg.norm(sample.affine[:3, :3], axis=0)
+        yield entry, Scan(np.ascontiguousarray(array), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
 
 
-def _measure(reconstructor: Reconstructor, volume: Floats, seed: int) -> dict[str, Any]:
+def prepared(entry: Entry, scan: Scan, measurement: Measurement, seed: int = 0) -> Floats:
+    """A scan in the network's numbers. Raises VolumeError, naming the entry."""
+    try:
+        return measurement.prepare(scan, seed)
+    except VolumeError as error:
+        raise VolumeError(error.code, f"{entry.id}: {error.message}", error.hint) from error
+
+
+def _channels(measurement: Measurement, channels: Sequence[str]) -> list[int]:
+    """Which channels of a data set a measurement is about; a set of a single one needs no name for it."""
+    wanted = measurement.sequences
+    if len(wanted) < 2 and len(channels) < 2:
+        return [0]
+    if not channels:
+        return list(range(len(wanted)))
+    missing = [name for name in wanted if name not in channels]
+    if missing:
+        raise CasesError(f"The data have no {', '.join(missing)}. They have {', '.join(channels)}.")
+    return [list(channels).index(name) for name in wanted] or [0]
+
+
+def _measure(reconstructor: Reconstructor, entry: Entry, scan: Scan, seed: int) -> dict[str, Any]:
     measurement = reconstructor.measurement
-    truth = as_images(measurement.unit(volume).to_numbers(volume), measurement)
-    truth, measured = measurement.as_served(truth, measurement.measure(truth, seed))
+    images = as_images(prepared(entry, scan, measurement, seed), measurement)
+    truth, measured = measurement.as_served(images[:, :1], measurement.measure(images, seed))
     row: dict[str, Any] = {
-        name: _figures(_volume(image), _volume(truth)) for name, image in measurement.plain(measured).items()
+        name: _figures(image, truth, measurement) for name, image in measurement.plain(measured).items()
     }
     started = time.perf_counter()
     row["l1"] = _network_figures(reconstructor.run("l1", measured), truth, measured, measurement)
@@ -143,7 +175,7 @@ def _network_figures(
 ) -> dict[str, float]:
     image = shown(found.image)
     error, doubt = (image - truth).abs().flatten(), expected_error(found.log_error).flatten()
-    figures = _figures(_volume(image), _volume(truth))
+    figures = _figures(image, truth, measurement)
     if measurement.exact:
         residual = measurement.residual(found.image, measured)
         figures[CONTRADICTION] = float(residual.norm() / measured[measurement.given].norm())
@@ -152,8 +184,11 @@ def _network_figures(
     return figures
 
 
-def _figures(image: Floats, truth: Floats) -> dict[str, float]:
-    return {name: metric(image, truth) for name, metric in METRICS.items()}
+def _figures(image: torch.Tensor, truth: torch.Tensor, measurement: Measurement) -> dict[str, float]:
+    figures = {name: metric(_volume(image), _volume(truth)) for name, metric in METRICS.items()}
+    if measurement.target:
+        figures[ERROR] = float((image - truth).abs().mean()) * measurement.target.scale
+    return figures
 
 
 def _volume(images: torch.Tensor) -> Floats:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from trainers.networks import load
 from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.physics.sampling import block_average
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
-from trainers.tasks.reconstruction.measurement import Measured, measurement_of
+from trainers.tasks.reconstruction.measurement import Measured
+from trainers.tasks.reconstruction.measurements import measurement_of
 from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
@@ -45,12 +46,14 @@ class Reconstructed:
         contradiction: relative size of what the image contradicts of the measurement; None for noise, which is all
             contradiction.
         warnings: plain sentences for the clinician.
+        beside: what belongs beside the image, by name and on its grid, e.g. a CT in HU and a PET in SUV.
     """
 
     image: Volume
     uncertainty: Volume
     contradiction: float | None
     warnings: list[str]
+    beside: Mapping[str, Volume] = field(default_factory=dict)
 
 
 class Reconstructor:
@@ -113,8 +116,21 @@ class Reconstructor:
         grid = _finer_grid(volume, order, array.shape, factors)
         warnings = [GAN_WARNING] if strength > 0 else []
         return Reconstructed(
-            _back(image, order, grid), _back(doubt, order, grid), self._contradiction(image, array, factors), warnings
+            back(image, order, grid), back(doubt, order, grid), self._contradiction(image, array, factors), warnings
         )
+
+    def reconstruct(
+        self, images: Mapping[str, Volume], strength: float = 0.0, monitor: Monitor = Monitor(), **options: Any
+    ) -> Reconstructed:
+        """What every model of this task offers, also those that need several images.
+
+        Args:
+            images: by the names of the spec's `inputs`.
+            strength: between the safe and the adversarial weights.
+            monitor: hears `progress`; may cancel.
+            **options: the model's own; here `scale`.
+        """
+        return self(images["image"], strength, options.get("scale"), monitor)
 
     def check_strength(self, strength: float) -> None:
         """Raises ValueError for a strength that there is not."""
@@ -238,7 +254,7 @@ def _empty(shape: Sequence[int], order: npt.NDArray[np.float64]) -> Floats:
     return turned
 
 
-def _back(array: Floats, order: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]) -> Volume:
+def back(array: Floats, order: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]) -> Volume:
     """An array in the order of the network's axes, in the volume's own."""
     inverse = np.array([[int(np.flatnonzero(order[:, 0] == a)[0]), 0] for a in range(3)], float)
     inverse[:, 1] = [order[int(axis), 1] for axis in inverse[:, 0]]

@@ -1,13 +1,13 @@
 """How an image was measured: to simulate it, to invert it plainly, and to check a reconstruction against it.
 
-`MEASUREMENTS` names them all. A model's spec has the name and the settings under `preprocess`, its network takes by
-keyword what `measure` returns. Images are (b, 1, *size), brought to the unit that `unit` finds.
+A model's spec has the name of one in `measurements.MEASUREMENTS` and the settings under `preprocess`, its network takes
+by keyword what `measure` returns. Images are (b, 1, *size), brought to the unit that `unit` finds.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -40,6 +40,13 @@ class Unit(NamedTuple):
         return (numbers * self.scale + self.offset).astype(np.float32)
 
 
+class Scan(NamedTuple):
+    """An image as it was stored: `array` (c, x, y, z) in its own units, `spacing` in mm."""
+
+    array: npt.NDArray[np.float32]
+    spacing: tuple[float, float, float]
+
+
 class Measurement(ABC):
     """One way to measure.
 
@@ -49,6 +56,8 @@ class Measurement(ABC):
         magnitude: whether images are magnitudes, which are not negative.
         given: the name of what was measured; beside it there may be a mask.
         factors: how much finer the image is than what was measured, for each axis.
+        sequences: channels of a data set that it is about, the image to be made first; none takes the first channel.
+        target: the unit of what is made, where it is the same for all images, such as HU; `units` is its name.
     """
 
     dimensions: ClassVar[int] = 3
@@ -56,10 +65,34 @@ class Measurement(ABC):
     magnitude: ClassVar[bool] = False
     given: ClassVar[str]
     factors: tuple[int, ...] = (1, 1, 1)
+    sequences: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Unit | None:
+        """None: each image has a unit of its own."""
+        return None
+
+    @property
+    def units(self) -> str:
+        """For people."""
+        return "as the input"
+
+    def prepare(self, scan: Scan, seed: int = 0) -> npt.NDArray[np.float32]:
+        """Channels of a scan in the network's numbers, (k, x, y, z): the image, then what goes with it at each voxel.
+
+        Raises:
+            VolumeError: values that there are not in images of this kind.
+        """
+        self.check(scan.array[0])
+        return self.unit(scan.array[0]).to_numbers(scan.array[:1])
+
+    def fitted(self, prepared: Sequence[npt.NDArray[np.float32]]) -> Measurement:
+        """The measurement with what its plain inversion learns from training images."""
+        return self
 
     @abstractmethod
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
-        """What is measured of images (b, 1, *size); noise and masks depend on the seed alone."""
+        """What is measured of images (b, k, *size), prepared; noise and masks depend on the seed alone."""
 
     @abstractmethod
     def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
@@ -208,29 +241,6 @@ class Noise(Measurement):
     def multiple(self) -> tuple[int, ...]:
         """The network works on a grid that is coarser by two."""
         return (2,) * self.dimensions
-
-
-MEASUREMENTS: dict[str, Callable[..., Measurement]] = {
-    "super_resolution": SuperResolution,
-    "undersampling": Undersampling,
-    "noise": Noise,
-}
-
-
-def measurement_of(settings: Mapping[str, Any]) -> Measurement:
-    """Makes a measurement of a spec's `preprocess`: `{"measurement": name, **settings}`.
-
-    Raises:
-        ValueError: there is none of that name or with those settings.
-    """
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    name = arguments.pop("measurement", None)
-    if name not in MEASUREMENTS:
-        raise ValueError(f"There is no measurement {name!r}. Known: {', '.join(MEASUREMENTS)}.")
-    try:
-        return MEASUREMENTS[name](**arguments)
-    except TypeError as error:
-        raise ValueError(f"The measurement {name!r} has other settings: {error}.") from error
 
 
 def cubic(coarse: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:

@@ -68,12 +68,12 @@ class ReconstructionTask(TrainingTask):
         Args:
             network: takes what `measurement.measure` returns, gives a `Reconstruction`.
             measurement: how.
-            train: volumes (x, y, z), in any unit.
+            train: volumes (k, x, y, z), as `measurement.prepare` makes them.
             validation: the same, of other patients; none measures nothing.
             config: how.
         """
         self.measurement, self.config, self.seed = measurement, config, config.seed
-        self.train, self.validation = ([_in_units(v, measurement) for v in part] for part in (train, validation))
+        self.train, self.validation = list(train), list(validation)
         self.key_metric = "psnr" if self.validation else ""
         self.networks = {"generator": network}
         if config.adversarial:
@@ -93,10 +93,9 @@ class ReconstructionTask(TrainingTask):
     def batch(self, step: int, size: int, rank: int) -> Batch:
         """Images (b, 1, *patch), what is measured of them, and their plain reconstruction as `plain`."""
         random = np.random.default_rng([self.seed, step, rank])
-        cuts = [self._cut(random) * np.float32(np.exp(random.uniform(-SCALES, SCALES))) for _ in range(size)]
-        images = torch.from_numpy(np.stack(cuts)[:, None])
+        images = torch.from_numpy(np.stack([self._cut(random) * self._scale(random) for _ in range(size)]))
         measured = self.measurement.measure(images, int(random.integers(2**31)))
-        batch = {"image": images, **measured}
+        batch = {"image": images[:, :1], **measured}
         if self.config.adversarial:
             batch["plain"] = list(self.measurement.plain(measured).values())[-1]
         return batch
@@ -105,8 +104,8 @@ class ReconstructionTask(TrainingTask):
         """Mean PSNR, dB, over the validation volumes."""
         found = []
         for number, volume in enumerate(self.validation):
-            truth = as_images(volume, self.measurement)
-            truth, measured = self.measurement.as_served(truth, self.measurement.measure(truth, number))
+            images = as_images(volume, self.measurement)
+            truth, measured = self.measurement.as_served(images[:, :1], self.measurement.measure(images, number))
             device = next(networks["generator"].parameters()).device
             image = networks["generator"](**{k: v.to(device) for k, v in measured.items()}).image
             found.append(psnr(shown(image).cpu().numpy(), truth.numpy()))
@@ -147,17 +146,22 @@ class ReconstructionTask(TrainingTask):
         return features
 
     def _cut(self, random: np.random.Generator) -> npt.NDArray[np.float32]:
-        """A patch at random, mirrored at random; a slice at random, if the network sees slices."""
+        """A patch (k, *patch) at random, mirrored at random; a slice at random, if the network sees slices."""
         volume = self.train[int(random.integers(len(self.train)))]
         if self.measurement.dimensions == 2:
-            volume = volume[..., int(random.integers(volume.shape[2]))]
-        short = [max(0, p - n) for p, n in zip(self.config.patch, volume.shape, strict=True)]
+            volume = volume[..., int(random.integers(volume.shape[3]))]
+        patch, size = self.config.patch, volume.shape[1:]
+        short = [max(0, p - n) for p, n in zip(patch, size, strict=True)]
         if any(short):
-            volume = np.pad(volume, [(s // 2, s - s // 2) for s in short], mode="reflect")
-        starts = [int(random.integers(n - p + 1)) for n, p in zip(volume.shape, self.config.patch, strict=True)]
-        cut = volume[tuple(slice(s, s + p) for s, p in zip(starts, self.config.patch, strict=True))]
-        flips = [axis for axis in range(cut.ndim) if random.random() < 0.5]
+            volume = np.pad(volume, [(0, 0), *((s // 2, s - s // 2) for s in short)], mode="reflect")
+        starts = [int(random.integers(n - p + 1)) for n, p in zip(volume.shape[1:], patch, strict=True)]
+        cut = volume[(slice(None), *(slice(s, s + p) for s, p in zip(starts, patch, strict=True)))]
+        flips = [axis for axis in range(1, cut.ndim) if random.random() < 0.5]
         return np.ascontiguousarray(np.flip(cut, flips), dtype=np.float32)
+
+    def _scale(self, random: np.random.Generator) -> np.float32:
+        """By how much a training image is off its unit."""
+        return np.float32(1 if self.measurement.target else np.exp(random.uniform(-SCALES, SCALES)))
 
 
 def _checksum(volumes: Sequence[npt.NDArray[np.float32]]) -> str:
@@ -165,11 +169,6 @@ def _checksum(volumes: Sequence[npt.NDArray[np.float32]]) -> str:
     for volume in volumes:
         digest.update(repr(volume.shape).encode() + np.ascontiguousarray(volume).tobytes())
     return digest.hexdigest()
-
-
-def _in_units(volume: npt.NDArray[Any], measurement: Measurement) -> npt.NDArray[np.float32]:
-    measurement.check(volume)
-    return measurement.unit(volume).to_numbers(volume)
 
 
 def shown(image: torch.Tensor) -> torch.Tensor:
@@ -196,9 +195,8 @@ def feature_matching(fake: Sequence[torch.Tensor], real: Sequence[torch.Tensor])
 
 
 def as_images(volume: npt.NDArray[np.float32], measurement: Measurement) -> torch.Tensor:
-    """A volume as the network sees it: (1, 1, x, y, z), or its slices (z, 1, x, y), cropped to whole blocks."""
-    if measurement.dimensions == 2:
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(volume, 2, 0)[:, None]))
-    size = [n // m * m for n, m in zip(volume.shape, measurement.multiple(), strict=True)]
-    cut = volume[tuple(slice(n) for n in size)]
-    return torch.from_numpy(np.ascontiguousarray(cut[None, None]))
+    """A prepared volume as the network sees it: (1, k, x, y, z) or slices (z, k, x, y), cropped to whole blocks."""
+    size = [n // m * m for n, m in zip(volume.shape[1:], measurement.multiple(), strict=False)]
+    cut = volume[(slice(None), *(slice(n) for n in size))]
+    stacked = np.moveaxis(cut, 3, 0) if measurement.dimensions == 2 else cut[None]
+    return torch.from_numpy(np.ascontiguousarray(stacked))

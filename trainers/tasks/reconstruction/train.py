@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.card import write_card
-from trainers.data.cases import CasesError
+from trainers.data.cases import CasesError, hash_fraction
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
@@ -23,9 +24,9 @@ from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConf
 from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
-from trainers.tasks.reconstruction.evaluate import CONTRADICTION, METRICS, Report, evaluate, volumes
+from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate, prepared, scans
 from trainers.tasks.reconstruction.infer import GAN, Reconstructor
-from trainers.tasks.reconstruction.measurement import measurement_of
+from trainers.tasks.reconstruction.measurements import measurement_of, settings_of
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
 SPLIT_FILE, STAGES_FILE = "split.json", "stages.json"
@@ -82,15 +83,35 @@ def train(
         make = partial(split_data, data, recipe.validation, recipe.test)
         split = stored_split(out / SPLIT_FILE, data, make, world.rank == 0)
         monitor.report(stage="reading images")
-        measurement = measurement_of(recipe.spec.preprocess)
-        images, watched = ([v for _, v in volumes(part, measurement)] for part in (split.train, split.validation))
+        recipe, images, watched = _read(recipe, data, split, monitor)
         monitor.report(stage="L1 weights")
         stages = {"l1": _l1_stage(recipe, images, watched, out, monitor)}
         monitor.report(stage="adversarial weights")
         stages[GAN] = _adversarial_stage(recipe, images, watched, out, monitor)
         if world.rank > 0:
             return None
-        return _finish(recipe, split, stages, out, command, monitor)
+        return _finish(recipe, split, stages, out, command, monitor, data.channels)
+
+
+def _read(
+    recipe: ReconstructionRecipe, data: DataSet, split: DataSplit, monitor: Monitor
+) -> tuple[ReconstructionRecipe, Volumes, Volumes]:
+    """The recipe with what its measurement learns from the training images, those, and the watched ones."""
+    measurement, parts = measurement_of(recipe.spec.preprocess), []
+    for entries in (split.train, split.validation):
+        part = []
+        for number, (entry, scan) in enumerate(scans(entries, measurement, data.channels)):
+            monitor.check()
+            part.append(prepared(entry, scan, measurement, hash_seed(entry.id)))
+            monitor.report(progress=(number + 1) / len(entries))
+        parts.append(part)
+    spec = recipe.spec.replace(preprocess=settings_of(measurement.fitted(parts[0])))
+    return replace(recipe, spec=spec), parts[0], parts[1]
+
+
+def hash_seed(name: str) -> int:
+    """A seed of its own for each image, the same on every machine."""
+    return int(hash_fraction(name) * 2**31)
 
 
 def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor) -> Stage:
@@ -152,11 +173,12 @@ def _finish(
     out: Path,
     command: str,
     monitor: Monitor,
+    channels: Sequence[str],
 ) -> Report:
     monitor.report(stage="measuring")
     spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, stages, command))
     spec.save(out)
-    report = evaluate(Reconstructor(out), split.test, monitor)
+    report = evaluate(Reconstructor(out), split.test, monitor, channels=channels)
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
     write_card(measured, out)
@@ -168,10 +190,10 @@ def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
     found = {}
     for method in (m for m in report.methods if m not in report.plain):
         for metric in report.per_case[0][method]:
-            compared = [f"{name} {report.mean(name, metric):.3f}" for name in report.plain if metric in METRICS]
+            compared = [f"{n} {report.mean(n, metric):.4g}" for n in report.plain if report.values(n, metric)]
             found[f"{metric}_{method}"] = {
                 "value": float(f"{report.mean(method, metric):.4g}"),
-                "higher_is_better": metric != CONTRADICTION,
+                "higher_is_better": metric not in LOWER,
                 "note": "; ".join([f"{len(report.per_case)} patients not trained on", *compared]),
                 **({"best": 1.0} if metric == "texture" else {}),
             }

@@ -1,0 +1,61 @@
+"""Making another image of a volume slice by slice: a CT without the noise of a low dose, or another modality."""
+
+from __future__ import annotations
+
+import nibabel.orientations as orientations
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.data.volumes import Volume, VolumeError
+from trainers.monitor import Monitor
+from trainers.tasks.reconstruction.infer import GAN_WARNING, Reconstructed, Reconstructor, back, order_of
+from trainers.tasks.reconstruction.paired import Paired, Translation
+
+AT_ONCE = 4  # slices
+SMALLEST = 16
+TRANSLATED = "No {made} was acquired: this image was made of another modality, and disease may be missing or added."
+Floats = npt.NDArray[np.float32]
+
+
+class SliceReconstructor(Reconstructor):
+    """A model of a `Paired` measurement, ready to run on volumes."""
+
+    def __call__(
+        self, volume: Volume, strength: float = 0.0, scale: int | None = None, monitor: Monitor = Monitor()
+    ) -> Reconstructed:
+        """Makes the image on the volume's grid; see `Reconstructor`. The thickest axis is the one of the slices."""
+        assert isinstance(self.measurement, Paired)
+        self.check_strength(strength)
+        self._turns(scale)
+        order = order_of(volume.affine, thick_last=True)
+        array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
+        if min(array.shape[:2]) < SMALLEST:
+            hint = f"Give a volume with slices of at least {SMALLEST} x {SMALLEST} pixels."
+            raise VolumeError("cannot_process", f"Slices of {array.shape[:2]} pixels are too small.", hint)
+        image, doubt = self._slices(self.measurement.sources(array), strength, monitor)
+        unit = self.measurement.target
+        return Reconstructed(
+            back(unit.to_values(image), order, volume.affine), back(doubt * unit.scale, order, volume.affine), None,
+            self._warnings(strength),
+        )  # fmt: skip
+
+    def _slices(self, sources: Floats, strength: float, monitor: Monitor) -> tuple[Floats, Floats]:
+        """The image and its expected error, (x, y, z) in the network's numbers."""
+        shape, multiple = sources.shape[1:], self.measurement.multiple()
+        image, doubt = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        pad = [(0, 0), *((0, -n % m) for n, m in zip(shape, multiple, strict=False)), (0, 0)]
+        padded = np.pad(sources, pad, mode="edge")
+        for start in range(0, shape[2], AT_ONCE):
+            monitor.check()
+            part = slice(start, min(start + AT_ONCE, shape[2]))
+            given = torch.from_numpy(np.ascontiguousarray(np.moveaxis(padded[..., part], 3, 0)))
+            for whole, made in zip((image, doubt), self.blend({self.measurement.given: given}, strength), strict=True):
+                whole[..., part] = np.moveaxis(made[:, 0, : shape[0], : shape[1]].numpy(), 0, 2)
+            monitor.report(progress=part.stop / shape[2])
+        return image, doubt
+
+    def _warnings(self, strength: float) -> list[str]:
+        measured = self.measurement
+        told = [TRANSLATED.format(made=measured.made)] if isinstance(measured, Translation) else []
+        return [*told, *([GAN_WARNING] if strength > 0 else [])]

@@ -1,0 +1,59 @@
+"""Undersampled MR as it is served: of an image, whose faster scan is simulated, or of k-space that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import nibabel.orientations as orientations
+import numpy as np
+
+from trainers.data.kspace import KSpace
+from trainers.data.volumes import Volume
+from trainers.monitor import Monitor
+from trainers.tasks.reconstruction.infer import Reconstructed, Reconstructor, back, order_of
+from trainers.tasks.reconstruction.kspace import reconstruct_kspace, simulate
+
+SIMULATED = (
+    "The undersampling was simulated: of the image that was sent, lines were left out ({acceleration:g} times faster, "
+    "{mask}). No scanner measured it so."
+)
+
+
+class UndersampledReconstructor(Reconstructor):
+    """A model of undersampling, ready to run on images and on k-space."""
+
+    def reconstruct(
+        self, images: Mapping[str, Volume], strength: float = 0.0, monitor: Monitor = Monitor(), **options: Any
+    ) -> Reconstructed:
+        """Simulates a faster scan of an image and reconstructs it, on the image's grid.
+
+        Args:
+            images: `image`, a magnitude. Slices lie across its thickest axis.
+            strength: between the safe and the adversarial weights.
+            monitor: hears `progress`; may cancel.
+            **options: `acceleration`, by default 4; `mask`, `random` (default) or `equispaced`; `seed` of both.
+
+        Raises:
+            VolumeError: values below 0, or slices too small to look at. ValueError: no such strength or mask.
+        """
+        self.check_strength(strength)
+        told = {"acceleration": 4.0, "mask": "random", "seed": 0, **options}
+        volume = images["image"]
+        order = order_of(volume.affine, thick_last=True)
+        turned = Volume(orientations.apply_orientation(np.asarray(volume.array), order), np.eye(4))
+        measured = simulate(turned, float(told["acceleration"]), str(told["mask"]), int(told["seed"]))
+        found = reconstruct_kspace(self, measured, strength, turned.affine, monitor)
+        return replace(
+            found,
+            image=back(found.image.array, order, volume.affine),
+            uncertainty=back(found.uncertainty.array, order, volume.affine),
+            warnings=[SIMULATED.format(**told), *found.warnings],
+        )
+
+    def reconstruct_kspace(
+        self, measured: KSpace, strength: float = 0.0, monitor: Monitor = Monitor()
+    ) -> Reconstructed:
+        """Reconstructs what a scanner measured; see `kspace.reconstruct_kspace`."""
+        return reconstruct_kspace(self, measured, strength, monitor=monitor)
