@@ -83,8 +83,13 @@ def evaluate_reconstruction(
 
 
 def _show(report: Report, model: Path) -> None:
+    for part in (report, *report.others):
+        _show_part(part, f"{model} {part.variant}".strip())
+
+
+def _show_part(report: Report, name: str) -> None:
     metrics = list(dict.fromkeys(metric for method in report.methods for metric in report.per_case[0][method]))
-    table = Table("", *metrics, title=f"{escape(str(model))} on {len(report.per_case)} volumes")
+    table = Table("", *metrics, title=f"{escape(name)} on {len(report.per_case)} volumes")
     for method in report.methods:
         values = [f"{report.mean(method, m):.4g}" if report.values(method, m) else "" for m in metrics]
         table.add_row(escape(method), *values)

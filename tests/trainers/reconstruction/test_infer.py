@@ -173,3 +173,13 @@ def test_progress_is_told_and_it_can_be_cancelled(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Cancelled):
         reconstructor()(head((20, 20, 20)), scale=4, monitor=Ear())
     assert heard == sorted(heard) and 0 < heard[-1] < 0.5
+
+
+def test_large_images_are_measured_in_tiles_and_slices_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, coarse = reconstructor(gan=False), torch.from_numpy(head((23, 9, 8)).array[None, None])
+    whole = model.run("l1", {"coarse": coarse}, turns=2)
+    monkeypatch.setattr(infer, "SIDE", 8)
+    tiled = model.run("l1", {"coarse": coarse}, turns=2)
+    assert tiled.image.shape == (1, 1, 92, 36, 32)
+    for one, two in zip(whole, tiled, strict=True):
+        assert torch.allclose(one, two, rtol=1e-3, atol=0.5 if one is whole.image else 1e-2)

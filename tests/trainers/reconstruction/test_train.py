@@ -91,7 +91,9 @@ def test_every_recipe_trains_and_is_measured(
     files = {path.name for path in out.iterdir()}
     assert files == {"model.safetensors", "gan.safetensors", "spec.json", "card.md", "split.json", "stages.json"}
     spec = ModelSpec.load(out)
-    assert {"psnr_l1", "ssim_l1", "texture_gan"} <= set(spec.metrics)
+    variants = list(measurement_of(spec.preprocess).variants())
+    for suffix in (f"_{name}" if name else "" for name in variants):
+        assert {f"psnr_l1{suffix}", f"ssim_l1{suffix}", f"texture_gan{suffix}"} <= set(spec.metrics)
     assert len(spec.training["patients"]["train"]) == PATIENTS - 5
     assert "--data DIR --out DIR" in spec.training["command"] and str(tmp_path) not in (out / "card.md").read_text()
     output = run("evaluate", "reconstruction", "--model", out, "--data", clinic, "--json", found)
@@ -99,8 +101,10 @@ def test_every_recipe_trains_and_is_measured(
     assert told["cases"] == 3, "those that it learned from or was watched on are left out"
     assert {"l1", "gan"} < set(told["methods"]) and "psnr" in output
     assert told["methods"]["l1"]["psnr"]["low"] <= told["methods"]["l1"]["psnr"]["value"]
+    assert [told["variant"], *told["variants"]] == variants
     if Reconstructor(out).measurement.exact:
-        assert told["methods"]["gan"]["contradiction"]["value"] < 1e-5
+        for part in (told, *told["variants"].values()):
+            assert part["methods"]["gan"]["contradiction"]["value"] < 1e-5
 
 
 def test_weights_that_are_there_are_not_trained_again(clinic: Path, tmp_path: Path, small: None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel.orientations as orientations
@@ -45,10 +45,13 @@ class Report:
             what the network expected of it. Where the unit is the same for all images, of all methods: `mae`, the mean
             absolute error in it.
         plain: names of the plain inversions.
+        variant: of the measurement, e.g. `4x`. others: reports of its other variants.
     """
 
     per_case: list[dict[str, Any]]
     plain: list[str]
+    variant: str = ""
+    others: tuple[Report, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -75,9 +78,10 @@ class Report:
             for method in self.methods
         }
         return {
-            "cases": len(self.per_case), "methods": methods, "psnr_gain_db": round(self.gain, DIGITS),
+            "variant": self.variant, "cases": len(self.per_case), "methods": methods,
+            "psnr_gain_db": round(self.gain, DIGITS),
             "seconds_per_case": float(np.median([case["seconds"] for case in self.per_case])),
-            "per_case": self.per_case,
+            "per_case": self.per_case, "variants": {other.variant: other.as_dict() for other in self.others},
         }  # fmt: skip
 
 
@@ -100,13 +104,20 @@ def evaluate(
     Raises:
         VolumeError: a volume cannot be read, or is no volume.
     """
-    cases: list[dict[str, Any]] = []
+    variants = reconstructor.measurement.variants()
+    cases: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for number, (entry, scan) in enumerate(scans(entries, reconstructor.measurement, channels)):
-        monitor.check()
-        cases.append({"id": entry.id, **_measure(reconstructor, entry, scan, seed + number)})
+        for name, measurement in variants.items():
+            monitor.check()
+            cases[name].append({"id": entry.id, **_measure(reconstructor, measurement, entry, scan, seed + number)})
         monitor.report(progress=(number + 1) / len(entries))
+    first, *others = (_report(name, rows) for name, rows in cases.items())
+    return replace(first, others=tuple(others))
+
+
+def _report(variant: str, cases: list[dict[str, Any]]) -> Report:
     plain = [name for name in cases[0] if name not in ("id", "seconds", "l1", GAN)]
-    return Report(cases, plain)
+    return Report(cases, plain, variant)
 
 
 def scans(
@@ -155,18 +166,20 @@ def _channels(measurement: Measurement, channels: Sequence[str]) -> list[int]:
     return [list(channels).index(name) for name in wanted] or [0]
 
 
-def _measure(reconstructor: Reconstructor, entry: Entry, scan: Scan, seed: int) -> dict[str, Any]:
-    measurement = reconstructor.measurement
+def _measure(
+    reconstructor: Reconstructor, measurement: Measurement, entry: Entry, scan: Scan, seed: int
+) -> dict[str, Any]:
+    turns = getattr(measurement, "turns", 1)
     images = as_images(prepared(entry, scan, measurement, seed), measurement)
     truth, measured = measurement.as_served(images[:, :1], measurement.measure(images, seed))
     row: dict[str, Any] = {
         name: _figures(image, truth, measurement) for name, image in measurement.plain(measured).items()
     }
     started = time.perf_counter()
-    row["l1"] = _network_figures(reconstructor.run("l1", measured), truth, measured, measurement)
+    row["l1"] = _network_figures(reconstructor.run("l1", measured, turns), truth, measured, measurement)
     row["seconds"] = time.perf_counter() - started
     if GAN in reconstructor.names:
-        row[GAN] = _network_figures(reconstructor.run(GAN, measured), truth, measured, measurement)
+        row[GAN] = _network_figures(reconstructor.run(GAN, measured, turns), truth, measured, measurement)
     return row
 
 

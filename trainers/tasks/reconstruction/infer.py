@@ -22,7 +22,7 @@ from trainers.physics.sampling import block_average
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
 from trainers.tasks.reconstruction.measurement import Measured
 from trainers.tasks.reconstruction.measurements import measurement_of
-from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
+from trainers.tasks.reconstruction.tiles import Slices, Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
 GAN = "gan"
@@ -30,6 +30,7 @@ SIDE, HALO = 64, 8
 """Voxels of a tile, and around it. A network that keeps the grid works on one coarser by two and looks twice as far.
 The layers of the recipes' networks could look some voxels farther still; what that is worth must be measured with
 trained weights."""
+AT_ONCE = 8  # slices
 SMALLEST = 4
 THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
@@ -185,8 +186,31 @@ class Reconstructor:
         """`l1` and, if there are adversarial weights, `gan`."""
         return list(self._networks)
 
-    def run(self, name: str, measured: Measured) -> Reconstruction:
-        """What the weights of a name make of a measurement, on the CPU."""
+    def run(self, name: str, measured: Measured, turns: int = 1) -> Reconstruction:
+        """What the weights of a name make of a measurement, in so many turns, on the CPU."""
+        found = self._run(name, measured)
+        for _ in range(turns - 1):
+            found = self._run(name, {self.measurement.given: found.image})
+        return found
+
+    def _run(self, name: str, measured: Measured) -> Reconstruction:
+        """One turn, in bounded memory: some slices at a time, or in tiles."""
+        given = measured[self.measurement.given]
+        if self.measurement.dimensions == 2:
+            parts = [self._infer(name, part) for part in _some(measured, len(given))]
+            return Reconstruction(*(torch.cat(x) for x in zip(*parts, strict=True)))
+        if max(given.shape[2:]) <= SIDE + 2 * HALO * max(self._multiple()):
+            return self._infer(name, measured)
+        factors, multiple = self.measurement.factors, self._multiple()
+        size = [n * f for n, f in zip(given.shape[2:], factors, strict=True)]
+        whole = Reconstruction(*(torch.empty(*given.shape[:2], *size) for _ in range(2)))
+        for tile in tiles(given.shape[2:], SIDE, HALO * max(multiple), multiple):
+            made = self._infer(name, {self.measurement.given: given[_all(tile.seen)]})
+            for into, part in zip(whole, made, strict=True):
+                into[_all(finer(tile.kept, factors))] = part[_all(finer(tile.inner, factors))].float()
+        return whole
+
+    def _infer(self, name: str, measured: Measured) -> Reconstruction:
         with torch.inference_mode():
             found = self._networks[name](**{key: value.to(self.device) for key, value in measured.items()})
         return Reconstruction(*(x.cpu() for x in found))
@@ -204,6 +228,17 @@ class Reconstructor:
             back = block_average(part[None, None], factors)[0, 0, :, :, 0].numpy()
             total += float(np.square(back - array[:, :, k]).sum())
         return float(np.sqrt(total / max(float(np.square(array, dtype=np.float64).sum()), 1e-30)))
+
+
+def _all(part: Slices) -> Slices:
+    """A part of each image, (b, c, *size)."""
+    return (slice(None), slice(None), *part)
+
+
+def _some(measured: Measured, slices: int) -> list[Measured]:
+    """A measurement of slices in parts of AT_ONCE."""
+    starts = range(0, slices, AT_ONCE)
+    return [{key: value[start : start + AT_ONCE] for key, value in measured.items()} for start in starts]
 
 
 class _Share(Monitor):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -86,6 +86,10 @@ class Measurement(ABC):
         self.check(scan.array[0])
         return self.unit(scan.array[0]).to_numbers(scan.array[:1])
 
+    def variants(self) -> dict[str, Measurement]:
+        """What figures are told of one by one, by name, the most usual first."""
+        return {"": self}
+
     def fitted(self, prepared: Sequence[npt.NDArray[np.float32]]) -> Measurement:
         """The measurement with what its plain inversion learns from training images."""
         return self
@@ -139,28 +143,41 @@ class Measurement(ABC):
 
 @dataclass(frozen=True)
 class SuperResolution(Measurement):
-    """Voxels that are larger by whole factors, each the mean over the fine ones in it."""
+    """Voxels that are larger by whole factors, each the mean over the fine ones in it.
+
+    Attributes:
+        factors: of one turn of the network. turns: how often voxels are larger by them.
+    """
 
     given = "coarse"
     factors: tuple[int, ...] = (2, 2, 2)
+    turns: int = 1
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
         """`coarse`, (b, 1, *size / factors)."""
-        return {"coarse": block_average(image, self.factors)}
+        return {"coarse": block_average(image, self._all)}
 
     def plain(self, measured: Measured) -> dict[str, torch.Tensor]:
         """Linear and cubic interpolation."""
         coarse = measured["coarse"]
-        size = [n * f for n, f in zip(coarse.shape[2:], self.factors, strict=True)]
-        return {"linear": resize(coarse, size), "cubic": cubic(coarse, self.factors)}
+        size = [n * f for n, f in zip(coarse.shape[2:], self._all, strict=True)]
+        return {"linear": resize(coarse, size), "cubic": cubic(coarse, self._all)}
 
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """Difference of the block averages."""
-        return spread((block_average(image, self.factors) - measured["coarse"]).abs(), self.factors)
+        return spread((block_average(image, self._all) - measured["coarse"]).abs(), self._all)
 
     def multiple(self) -> tuple[int, ...]:
         """Whole blocks."""
-        return self.factors
+        return self._all
+
+    def variants(self) -> dict[str, Measurement]:
+        """One turn and two."""
+        return {f"{max(self.factors) ** n}x": replace(self, turns=n) for n in (1, 2)}
+
+    @property
+    def _all(self) -> tuple[int, ...]:
+        return tuple(f**self.turns for f in self.factors)
 
 
 @dataclass(frozen=True)
@@ -198,6 +215,11 @@ class Undersampling(Measurement):
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """|M (F x - y)|, in k-space."""
         return contradiction(image, measured["kspace"], measured["mask"])
+
+    def variants(self) -> dict[str, Measurement]:
+        """One for each acceleration, that next to 4 first."""
+        ordered = sorted(self.accelerations, key=lambda a: abs(a - 4))
+        return {f"{a:g}x": replace(self, accelerations=(a,)) for a in ordered}
 
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
         """exp(i p) of a quadratic polynomial p over each slice."""

@@ -9,10 +9,9 @@ import torch
 
 from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
-from trainers.tasks.reconstruction.infer import GAN_WARNING, Reconstructed, Reconstructor, back, order_of
+from trainers.tasks.reconstruction.infer import AT_ONCE, GAN_WARNING, Reconstructed, Reconstructor, back, order_of
 from trainers.tasks.reconstruction.paired import Paired, Translation
 
-AT_ONCE = 4  # slices
 SMALLEST = 16
 TRANSLATED = "No {made} was acquired: this image was made of another modality, and disease may be missing or added."
 Floats = npt.NDArray[np.float32]

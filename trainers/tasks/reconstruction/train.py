@@ -188,15 +188,17 @@ def _finish(
 def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
     """The figures of both ends of the slider as a spec keeps them, beside what one has without a network."""
     found = {}
-    for method in (m for m in report.methods if m not in report.plain):
-        for metric in report.per_case[0][method]:
-            compared = [f"{n} {report.mean(n, metric):.4g}" for n in report.plain if report.values(n, metric)]
-            found[f"{metric}_{method}"] = {
-                "value": float(f"{report.mean(method, metric):.4g}"),
-                "higher_is_better": metric not in LOWER,
-                "note": "; ".join([f"{len(report.per_case)} patients not trained on", *compared]),
-                **({"best": 1.0} if metric == "texture" else {}),
-            }
+    for part in (report, *report.others):
+        suffix = f"_{part.variant}" if part.variant else ""
+        for method in (m for m in part.methods if m not in part.plain):
+            for metric in part.per_case[0][method]:
+                compared = [f"{n} {part.mean(n, metric):.4g}" for n in part.plain if part.values(n, metric)]
+                found[f"{metric}_{method}{suffix}"] = {
+                    "value": float(f"{part.mean(method, metric):.4g}"),
+                    "higher_is_better": metric not in LOWER,
+                    "note": "; ".join([f"{len(part.per_case)} patients not trained on", *compared]),
+                    **({"best": 1.0} if metric == "texture" else {}),
+                }
     return found
 
 
