@@ -23,7 +23,7 @@ OUT = Path("build") / "benchmarks"
 def everything(context: typer.Context) -> None:
     """All benchmarks but the one of hours, `labels`, one after the other, if none is named."""
     if context.invoked_subcommand is None:
-        for run in (segmentation, finetune, server, presets, privacy_audit):
+        for run in (segmentation, finetune, server, presets, privacy_audit, reconstruction):
             run()
 
 
@@ -69,6 +69,14 @@ def privacy_audit(out: Out = OUT) -> None:
     with ConsoleMonitor() as monitor:
         rows = measure(hippocampus(), monitor)
     _tell("Audits that refuse images of other patients, with leaks planted", rows, out / "audit.json")
+
+
+@app.command()
+def reconstruction(out: Out = OUT, threads: Annotated[int, typer.Option(help="CPU threads.")] = 2) -> None:
+    """Time and memory of super-resolution up to 512 x 512 x 512, and the seams of its tiles; about ten minutes."""
+    from benchmarks.reconstruction import measure
+
+    _tell("Super-resolution of large volumes", measure(threads), out / "reconstruction.json")
 
 
 @app.command()

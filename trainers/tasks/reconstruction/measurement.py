@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -151,7 +151,7 @@ class SuperResolution(Measurement):
 
     given = "coarse"
     factors: tuple[int, ...] = (2, 2, 2)
-    turns: int = 1
+    turns: int = field(default=1, repr=False)
 
     def measure(self, image: torch.Tensor, seed: int) -> Measured:
         """`coarse`, (b, 1, *size / factors)."""
