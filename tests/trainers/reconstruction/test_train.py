@@ -89,7 +89,15 @@ def test_every_recipe_trains_and_is_measured(
     output = run("train", "reconstruction", "--model", model, "--data", clinic, "--out", out, *steps)
     assert "L1 weights gain" in output
     files = {path.name for path in out.iterdir()}
-    assert files == {"model.safetensors", "gan.safetensors", "spec.json", "card.md", "split.json", "stages.json"}
+    assert files == {
+        "model.safetensors",
+        "gan.safetensors",
+        "spec.json",
+        "card.md",
+        "split.json",
+        "stages.json",
+        "samples.png",
+    }
     spec = ModelSpec.load(out)
     variants = list(measurement_of(spec.preprocess).variants())
     for suffix in (f"_{name}" if name else "" for name in variants):

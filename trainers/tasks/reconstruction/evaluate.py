@@ -166,12 +166,21 @@ def _channels(measurement: Measurement, channels: Sequence[str]) -> list[int]:
     return [list(channels).index(name) for name in wanted] or [0]
 
 
+def simulated(measurement: Measurement, entry: Entry, scan: Scan, seed: int) -> tuple[torch.Tensor, Measured]:
+    """The truth, (b, 1, *size), and what is measured of it, as a model is served it.
+
+    Raises:
+        VolumeError: naming the entry, values that there are not in images of this kind.
+    """
+    images = as_images(prepared(entry, scan, measurement, seed), measurement)
+    return measurement.as_served(images[:, :1], measurement.measure(images, seed))
+
+
 def _measure(
     reconstructor: Reconstructor, measurement: Measurement, entry: Entry, scan: Scan, seed: int
 ) -> dict[str, Any]:
     turns = getattr(measurement, "turns", 1)
-    images = as_images(prepared(entry, scan, measurement, seed), measurement)
-    truth, measured = measurement.as_served(images[:, :1], measurement.measure(images, seed))
+    truth, measured = simulated(measurement, entry, scan, seed)
     row: dict[str, Any] = {
         name: _figures(image, truth, measurement) for name, image in measurement.plain(measured).items()
     }
@@ -198,13 +207,13 @@ def _network_figures(
 
 
 def _figures(image: torch.Tensor, truth: torch.Tensor, measurement: Measurement) -> dict[str, float]:
-    figures = {name: metric(_volume(image), _volume(truth)) for name, metric in METRICS.items()}
+    figures = {name: metric(volume_of(image), volume_of(truth)) for name, metric in METRICS.items()}
     if measurement.target:
         figures[ERROR] = float((image - truth).abs().mean()) * measurement.target.scale
     return figures
 
 
-def _volume(images: torch.Tensor) -> Floats:
+def volume_of(images: torch.Tensor) -> Floats:
     """What `as_images` made of a volume, as a volume again."""
     array: Floats = images.numpy()
     return array[0, 0] if array.ndim == 5 else np.moveaxis(array[:, 0], 0, 2)

@@ -27,8 +27,10 @@ from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
 from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate, prepared, scans
 from trainers.tasks.reconstruction.infer import GAN, Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of, settings_of
+from trainers.tasks.reconstruction.picture import PICTURE_FILE, save_comparison
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
+SHOWN = 3  # patients in the card's picture
 SPLIT_FILE, STAGES_FILE = "split.json", "stages.json"
 Stage = dict[str, Any]
 Volumes = list[npt.NDArray[np.float32]]
@@ -178,10 +180,12 @@ def _finish(
     monitor.report(stage="measuring")
     spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, stages, command))
     spec.save(out)
-    report = evaluate(Reconstructor(out), split.test, monitor, channels=channels)
+    reconstructor = Reconstructor(out)
+    report = evaluate(reconstructor, split.test, monitor, channels=channels)
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
-    write_card(measured, out)
+    save_comparison(out / PICTURE_FILE, reconstructor, split.test[:SHOWN], channels)
+    write_card(measured, out, picture=PICTURE_FILE)
     return report
 
 
