@@ -7,7 +7,7 @@ fastMRI: Zbontar et al., "fastMRI: an open dataset and benchmarks for accelerate
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from trainers.data.ismrmrd import PixelGrid, read_encoding, read_grid
 from trainers.data.volumes import VolumeError
 
 Array = npt.NDArray[Any]
+Stored = tuple[Array, Array | None, "bytes | str | None"]
+"""Samples, a mask and an ISMRMRD header, if there are."""
 SUFFIXES = (".npy", ".h5", ".hdf5")
 MOST_SAMPLES = 2**28  # 2 GiB as complex64
 CARTESIAN = 0.7
@@ -36,25 +39,17 @@ class KSpace:
     Attributes:
         samples: complex64, (slice, coil, readout, phase-encoding line); 0 where not measured.
         lines: which lines were measured, (lines,) bool, the same in all slices and coils.
+        grid: where the image's pixels lie, if the file tells.
     """
 
     samples: npt.NDArray[np.complex64]
     lines: npt.NDArray[np.bool_]
+    grid: PixelGrid | None = None
 
     @property
     def acceleration(self) -> float:
         """Number of all lines over that of measured ones."""
         return len(self.lines) / int(self.lines.sum())
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """ISMRMRD's grid: samples of a line, lines, the step that lies in the middle of k-space, and the trajectory."""
-
-    readout: int
-    lines: int
-    centre: int
-    trajectory: str
 
 
 def read_kspace(path: Path | str) -> KSpace:
@@ -71,28 +66,29 @@ def read_kspace(path: Path | str) -> KSpace:
     if path.suffix not in SUFFIXES:
         raise VolumeError("not_an_image", f"{path.name} is no k-space file.", f"Give one of {', '.join(SUFFIXES)}.")
     try:
-        samples, mask = _from_npy(path) if path.suffix == ".npy" else _from_h5(path)
+        samples, mask, header = _from_npy(path) if path.suffix == ".npy" else _from_h5(path)
     except VolumeError:
         raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError) as error:
         raise VolumeError("not_an_image", f"{path.name} cannot be read as k-space: {error}") from error
-    return _checked(samples, mask, path)
+    found = _checked(samples, mask, path)
+    return found if header is None else replace(found, grid=read_grid(header, found.samples.shape[2:]))
 
 
-def _from_npy(path: Path) -> tuple[Array, Array | None]:
+def _from_npy(path: Path) -> Stored:
     stored = np.load(path, mmap_mode="r", allow_pickle=False)
     _check_size(stored.size, path)
-    return np.asarray(stored), None
+    return np.asarray(stored), None, None
 
 
-def _from_h5(path: Path) -> tuple[Array, Array | None]:
+def _from_h5(path: Path) -> Stored:
     with h5py.File(path, "r") as file:
         if "kspace" in file:
             mask = np.asarray(file["mask"]).astype(bool).ravel() if "mask" in file else None
             _check_size(file["kspace"].size, path)
-            return np.asarray(file["kspace"]), mask
+            return np.asarray(file["kspace"]), mask, file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
         if "dataset" in file and "data" in file["dataset"]:
-            return _acquisitions(file["dataset"], path), None
+            return _acquisitions(file["dataset"], path), None, file["dataset"]["xml"][0]
     raise VolumeError(
         "not_an_image", f"{path.name} holds no k-space.", "fastMRI has it as kspace, ISMRMRD as dataset/data."
     )
@@ -100,7 +96,7 @@ def _from_h5(path: Path) -> tuple[Array, Array | None]:
 
 def _acquisitions(group: Any, path: Path) -> Array:
     """ISMRMRD's acquisitions, one line each, on the encoded grid; repeated averages are averaged."""
-    encoding = _encoding(group["xml"][0])
+    encoding = read_encoding(group["xml"][0])
     if encoding.trajectory.lower() != "cartesian":
         found = f"{path.name} was measured along a {encoding.trajectory} trajectory"
         raise VolumeError("cannot_process", f"{found}; only Cartesian is read.")
@@ -136,22 +132,6 @@ def _check_one_image(head: Array, path: Path) -> None:
             raise VolumeError("cannot_process", message, "Give one of them.")
     if (head["flags"] & REVERSED).any():
         raise VolumeError("cannot_process", f"{path.name} has lines that were read backwards (EPI).")
-
-
-def _encoding(xml: bytes | str) -> Encoding:
-    root = ElementTree.fromstring(xml)
-    found = {}
-    for name in ("encodedSpace", "trajectory"):
-        element = root.find(f".//{{*}}encoding/{{*}}{name}")
-        if element is None:
-            raise VolumeError("not_an_image", f"The ISMRMRD header does not tell its {name}.")
-        found[name] = element
-    matrix = [found["encodedSpace"].findtext(f"{{*}}matrixSize/{{*}}{axis}") for axis in ("x", "y", "z")]
-    x, y, z = (int(text or 1) for text in matrix)
-    if z > 1:
-        raise VolumeError("cannot_process", "The measurement encodes three dimensions; only slices are read.")
-    centre = root.findtext(".//{*}encoding/{*}encodingLimits/{*}kspace_encoding_step_1/{*}center")
-    return Encoding(x, y, y // 2 if centre is None else int(centre), found["trajectory"].text or "")
 
 
 def _check_size(samples: int, path: Path) -> None:

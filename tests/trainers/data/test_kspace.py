@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from trainers.data import kspace as module
+from trainers.data.ismrmrd import PixelGrid
 from trainers.data.kspace import read_kspace
 from trainers.data.volumes import VolumeError
 
@@ -91,6 +92,29 @@ def test_ismrmrd(tmp_path: Path, skipped: int) -> None:
     wanted[..., :skipped] = 0
     assert found.samples == pytest.approx(wanted), "repeated lines are averaged, others are left out"
     assert np.array_equal(found.lines, LINES & (np.arange(10) >= skipped))
+
+
+FIELDS = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>12</x><y>10</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>24</x><y>15</y><z>4.5</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>6</x><y>6</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>12</x><y>12</y><z>4.5</z></fieldOfView_mm></reconSpace>
+<trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"""
+
+
+@pytest.mark.parametrize(
+    ("header", "grid"),
+    [
+        (FIELDS, PixelGrid((2.0, 1.5, 4.5), (6, 8))),
+        (FIELDS.replace("<x>24</x>", "<x>0</x>"), None),
+        (FIELDS.replace("reconSpace", "otherSpace"), None),
+        ("no xml", None),
+    ],
+)
+def test_a_header_tells_the_voxel_size(tmp_path: Path, header: str, grid: PixelGrid | None) -> None:
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file["kspace"], file["ismrmrd_header"] = samples(3, 2), header
+    assert read_kspace(tmp_path / "file.h5").grid == grid
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from trainers.data.ismrmrd import PixelGrid
 from trainers.data.kspace import KSpace
 from trainers.data.volumes import Volume, VolumeError
 from trainers.physics.kspace import to_image, to_kspace
@@ -41,8 +44,18 @@ def test_measured_lines_stay(strength: float, kind: str) -> None:
     assert measured.samples.shape == (5, 1, 18, 21) and measured.acceleration == pytest.approx(4, rel=0.1)
     found = reconstruct_kspace(unrolled(), measured, strength)
     assert found.contradiction is not None and found.contradiction < 1e-5
-    assert "not read from k-space" in found.warnings[0]
+    assert "does not tell its voxel size" in found.warnings[0]
     assert found.uncertainty.shape == found.image.shape == (18, 21, 5) and (found.image.array >= 0).all()
+
+
+def test_what_was_measured_beside_the_image_is_cut_off() -> None:
+    measured = replace(simulate(head(), 2.0), grid=PixelGrid((2.0, 1.5, 4.0), (8, 21)))
+    found, whole = reconstruct_kspace(unrolled(), measured), reconstruct_kspace(unrolled(), simulate(head(), 2.0))
+    assert np.array_equal(found.image.array, whole.image.array[5:13]) and found.image.shape == (8, 21, 5)
+    assert found.image.spacing == pytest.approx([2.0, 1.5, 4.0])
+    middle = found.image.affine @ [3.5, 10, 2, 1]
+    assert middle[:3] == pytest.approx([0, 0, 0]), "the origin is in the middle"
+    assert "place and direction" in found.warnings[0]
 
 
 def test_the_scale_of_k_space_does_not_matter() -> None:

@@ -17,7 +17,8 @@ from trainers.tasks.reconstruction.measurement import Undersampling
 
 COILS = 8  # at once
 SMALLEST = 8
-NO_GRID = "Voxel size and place are not read from k-space: the image has voxels of 1 mm at the origin."
+NO_GRID = "The file does not tell its voxel size: the image has voxels of 1 mm at the origin."
+NO_PLACE = "The voxel size is that of the file; the place and direction of the slices are not read from k-space."
 
 
 def reconstruct_kspace(
@@ -34,11 +35,13 @@ def reconstruct_kspace(
         measured: by a scanner or simulated.
         strength: 0 takes the L1 weights, 1 the adversarial ones, between them a blend of both complex images; each of
             them has the measured lines, so the blend has them too.
-        affine: of the image (x, y, slice), if it is known.
+        affine: of the image (x, y, slice), if it is known; else it has the voxel size that the file tells, and its
+            origin in the middle.
         monitor: hears `progress`; may cancel.
 
     Returns:
-        The magnitude; `contradiction` is the largest |M (F x - y)| over the largest |y|.
+        The magnitude, without what was measured beside the image along the readout; `contradiction` is the largest
+        |M (F x - y)| over the largest |y|.
 
     Raises:
         VolumeError: a model of another measurement, or slices too small to look at. ValueError: a strength that there
@@ -65,10 +68,31 @@ def reconstruct_kspace(
     for joined in (image, doubt):
         np.sqrt(joined, out=joined)
         np.multiply(joined, scale, out=joined)
-    warnings = ([] if affine is not None else [NO_GRID]) + ([GAN_WARNING] if strength > 0 else [])
-    grid = np.eye(4) if affine is None else affine
     largest = float(np.abs(measured.samples).max()) / scale
-    return Reconstructed(Volume(image, grid), Volume(doubt, grid), worst / largest, warnings)
+    whole, told = (affine, []) if affine is not None else _grid(measured, image.shape)
+    image_part, doubt_part = (_middle(Volume(x, whole), measured) for x in (image, doubt))
+    warnings = [*told, *([GAN_WARNING] if strength > 0 else [])]
+    return Reconstructed(image_part, doubt_part, worst / largest, warnings)
+
+
+def _grid(measured: KSpace, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """The affine of all pixels, and what a clinician must know of it."""
+    if measured.grid is None:
+        return np.eye(4), [NO_GRID]
+    affine = np.diag([*measured.grid.spacing, 1.0])
+    affine[:3, 3] = -np.array(measured.grid.spacing) * (np.array(shape) - 1) / 2
+    return affine, [NO_PLACE]
+
+
+def _middle(volume: Volume, measured: KSpace) -> Volume:
+    """The pixels that are the image."""
+    if measured.grid is None:
+        return volume
+    starts = [(n - m) // 2 for n, m in zip(volume.shape, measured.grid.size, strict=False)]
+    cut = volume.array[tuple(slice(s, s + m) for s, m in zip(starts, measured.grid.size, strict=True))]
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :2] @ np.array(starts, float)
+    return Volume(np.ascontiguousarray(cut), affine)
 
 
 def simulate(volume: Volume, acceleration: float = 4.0, kind: str = "random", seed: int = 0) -> KSpace:
