@@ -12,10 +12,10 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
 from monailabel_app.options import check
 from trainers.data.volumes import NOTES, NOTES_LENGTH, VolumeError, read_metadata
+from trainers.marks import ALTERED
 
 KEY = "synthetic"  # in a study's info, and in the params of an upload
 FIELD = "MedGAN.Synthetic"
-ALTERED = "MedGAN.Altered"  # of an acquired image to which a GAN added something: no evidence of a patient either
 NO = ("", "false", "no", "0")
 LARGEST_SEED = 2**31 - 1
 LONGEST = 128
@@ -59,12 +59,6 @@ class Mark:
         if not self.model or self.seed is None:
             return "MedGAN synthetic"
         return f"MedGAN synthetic: {self.model} {self.version or '-'} seed {self.seed} {_text(self.target)}".strip()
-
-
-def altered_header(model: str, version: str, strength: float) -> dict[str, str]:
-    """Text fields for the header of an image that a GAN has altered; NIfTI keeps the note alone."""
-    note = f"MedGAN altered: {model} {version} strength {strength:g}"
-    return {ALTERED: "true", "MedGAN.Model": model, "MedGAN.Version": version, NOTES: note}
 
 
 def mark_of(path: Path) -> Mark | None:

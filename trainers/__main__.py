@@ -1,4 +1,4 @@
-"""The command line: `python -m trainers train | evaluate | generate | list`."""
+"""The command line: `python -m trainers train | evaluate | generate | reconstruct | list`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands import reconstruction, segmentation, synthesis
+from trainers.commands import reconstruct, reconstruction, segmentation, synthesis
 from trainers.commands.shared import console
 from trainers.recipes import RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import ModelNotAvailable, ModelSpec
@@ -27,6 +27,7 @@ evaluate_app.command("synthesis")(synthesis.evaluate_synthesis)
 train_app.command("reconstruction")(reconstruction.train_reconstruction)
 evaluate_app.command("reconstruction")(reconstruction.evaluate_reconstruction)
 app.command("generate")(synthesis.generate_images)
+app.command("reconstruct")(reconstruct.reconstruct_images)
 
 
 @app.command("list")

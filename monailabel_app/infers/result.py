@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from monailabel_app.errors import MedGANError, choices
-from monailabel_app.synthetic import Mark, altered_header
+from monailabel_app.synthetic import Mark
 from trainers.data.volumes import Volume, write_volume
+from trainers.marks import altered_header
 
 BUNDLE = ".zip"
 EXTENSIONS = (".nii.gz", ".nrrd", BUNDLE)

@@ -32,6 +32,9 @@ MODELS: dict[str, Callable[..., ReconstructionModel]] = {
 }
 """By the measurement in a spec's `preprocess`; all others are `Reconstructor`."""
 
+MADE = ("fusion", "translation")
+"""Measurements whose images show what was not measured, with any weights: they are marked as if a GAN altered them."""
+
 
 def open_model(folder: Path | str, device: str = "cpu") -> ReconstructionModel:
     """Loads a model that is ready to run. Raises ModelNotAvailable if its spec or weights cannot be used."""
