@@ -83,7 +83,7 @@ UNDERSAMPLED = ReconstructionRecipe(
         measurement="undersampling", accelerations=[2.0, 4.0, 8.0],
     ),
     ReconstructionConfig(patch=(32, 48)),
-    _fit(4000, 8),
+    _fit(3000, 8),
 )  # fmt: skip
 
 DENOISING = ReconstructionRecipe(

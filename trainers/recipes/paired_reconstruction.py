@@ -36,7 +36,7 @@ def _sarcoma(modality: str, more: str) -> dict[str, Any]:
 
 def _recipe(spec: ModelSpec, config: ReconstructionConfig, fit: FitConfig, **more: Any) -> ReconstructionRecipe:
     """A recipe for a set of fourteen patients."""
-    return ReconstructionRecipe(spec, config, fit, **{"steps": 800, "validation": 2, "test": 3, **more})
+    return ReconstructionRecipe(spec, config, fit, **{"steps": 400, "validation": 2, "test": 3, **more})
 
 
 def _fit(steps: int, batch_size: int) -> FitConfig:
@@ -71,7 +71,7 @@ CT_TO_MR = _recipe(
         **_sarcoma("CT", INVENTED),
     ),
     ReconstructionConfig(patch=(64, 64)),
-    _fit(2000, 4),
+    _fit(1500, 4),
 )  # fmt: skip
 
 MR_TO_CT = _recipe(
@@ -83,7 +83,7 @@ MR_TO_CT = _recipe(
         **_sarcoma("MR", INVENTED),
     ),
     ReconstructionConfig(patch=(64, 64)),
-    _fit(2000, 4),
+    _fit(1500, 4),
 )  # fmt: skip
 
 T1_TO_T2 = ReconstructionRecipe(

@@ -51,7 +51,7 @@ class ReconstructionRecipe:
     config: ReconstructionConfig
     fit: FitConfig
     adversarial: float = 0.005
-    steps: int = 1000
+    steps: int = 500
     validation: int = 10
     test: int = 40
 
