@@ -94,4 +94,6 @@ def _show_part(report: Report, name: str) -> None:
         values = [f"{report.mean(method, m):.4g}" if report.values(method, m) else "" for m in metrics]
         table.add_row(escape(method), *values)
     console.print(table)
-    console.print(f"L1 weights gain {report.gain:+.2f} dB over {report.plain[-1]}.")
+    low, high = (f"{report.gain.low:+.2f}", f"{report.gain.high:+.2f}")
+    told = f" (95 % {low} to {high})" if len(report.per_case) > 1 else ""
+    console.print(f"L1 weights gain {report.gain.value:+.2f} dB{told} over {report.plain[-1]}.")

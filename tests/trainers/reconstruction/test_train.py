@@ -89,15 +89,9 @@ def test_every_recipe_trains_and_is_measured(
     output = run("train", "reconstruction", "--model", model, "--data", clinic, "--out", out, *steps)
     assert "L1 weights gain" in output
     files = {path.name for path in out.iterdir()}
-    assert files == {
-        "model.safetensors",
-        "gan.safetensors",
-        "spec.json",
-        "card.md",
-        "split.json",
-        "stages.json",
-        "samples.png",
-    }
+    weights, told = {"model.safetensors", "gan.safetensors"}, {"figures.json", "samples.png", "card.md"}
+    assert files == {*weights, *told, "spec.json", "split.json", "stages.json"}
+    assert "95 %" in (out / "card.md").read_text()
     spec = ModelSpec.load(out)
     variants = list(measurement_of(spec.preprocess).variants())
     for suffix in (f"_{name}" if name else "" for name in variants):

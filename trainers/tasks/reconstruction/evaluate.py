@@ -18,7 +18,7 @@ import torch
 from trainers.data.cases import CasesError
 from trainers.data.sets import Entry
 from trainers.data.volumes import VolumeError
-from trainers.metrics.intervals import bootstrap_mean
+from trainers.metrics.intervals import Estimate, bootstrap_mean
 from trainers.metrics.reconstruction import psnr, ssim, texture
 from trainers.monitor import Monitor
 from trainers.networks.reconstruction import Reconstruction, expected_error
@@ -31,7 +31,6 @@ METRICS: dict[str, Callable[[Floats, Floats], float]] = {"psnr": psnr, "ssim": s
 CONTRADICTION, CALIBRATION, ERROR = "contradiction", "doubt_correlation", "mae"
 LOWER = (CONTRADICTION, ERROR)
 """Figures of which less is better."""
-DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,25 @@ class Report:
         """A figure's mean over cases."""
         return float(np.mean(self.values(method, metric)))
 
+    def estimate(self, method: str, metric: str) -> Estimate:
+        """A figure's mean with its 95 % bootstrap interval over cases; of a single one there is none (NaN)."""
+        return _estimate(self.values(method, metric))
+
     @property
-    def gain(self) -> float:
-        """PSNR of the L1 weights above that of the strongest plain inversion, dB."""
-        return self.mean("l1", "psnr") - self.mean(self.plain[-1], "psnr")
+    def gain(self) -> Estimate:
+        """PSNR of the L1 weights above that of the strongest plain inversion of the same case, dB."""
+        pairs = zip(self.values("l1", "psnr"), self.values(self.plain[-1], "psnr"), strict=True)
+        return _estimate([mine - plain for mine, plain in pairs])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-clean: means with 95 % bootstrap intervals over volumes."""
         methods = {
-            method: {metric: _estimate(self.values(method, metric)) for metric in self.per_case[0][method]}
+            method: {metric: self.estimate(method, metric).as_dict() for metric in self.per_case[0][method]}
             for method in self.methods
         }
         return {
             "variant": self.variant, "cases": len(self.per_case), "methods": methods,
-            "psnr_gain_db": round(self.gain, DIGITS),
+            "psnr_gain_db": self.gain.as_dict(),
             "seconds_per_case": float(np.median([case["seconds"] for case in self.per_case])),
             "per_case": self.per_case, "variants": {other.variant: other.as_dict() for other in self.others},
         }  # fmt: skip
@@ -219,7 +223,5 @@ def volume_of(images: torch.Tensor) -> Floats:
     return array[0, 0] if array.ndim == 5 else np.moveaxis(array[:, 0], 0, 2)
 
 
-def _estimate(values: list[float]) -> dict[str, float | None]:
-    if len(values) < 2:
-        return {"value": values[0]}
-    return bootstrap_mean(np.array(values)).as_dict()
+def _estimate(values: list[float]) -> Estimate:
+    return bootstrap_mean(np.array(values)) if len(values) > 1 else Estimate(values[0], np.nan, np.nan)

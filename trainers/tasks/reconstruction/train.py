@@ -31,7 +31,7 @@ from trainers.tasks.reconstruction.picture import PICTURE_FILE, save_comparison
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
 SHOWN = 3  # patients in the card's picture
-SPLIT_FILE, STAGES_FILE = "split.json", "stages.json"
+SPLIT_FILE, STAGES_FILE, FIGURES_FILE = "split.json", "stages.json", "figures.json"
 Stage = dict[str, Any]
 Volumes = list[npt.NDArray[np.float32]]
 
@@ -184,6 +184,7 @@ def _finish(
     report = evaluate(reconstructor, split.test, monitor, channels=channels)
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
+    atomic_write_json(out / FIGURES_FILE, report.as_dict())
     save_comparison(out / PICTURE_FILE, reconstructor, split.test[:SHOWN], channels)
     write_card(measured, out, picture=PICTURE_FILE)
     return report
@@ -196,11 +197,13 @@ def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
         suffix = f"_{part.variant}" if part.variant else ""
         for method in (m for m in part.methods if m not in part.plain):
             for metric in part.per_case[0][method]:
-                compared = [f"{n} {part.mean(n, metric):.4g}" for n in part.plain if part.values(n, metric)]
+                compared = [f"{n} {part.estimate(n, metric)}" for n in part.plain if part.values(n, metric)]
+                known = part.estimate(method, metric)
+                note = [f"95 % {known.low:.4g} to {known.high:.4g}", f"{len(part.per_case)} patients not trained on"]
                 found[f"{metric}_{method}{suffix}"] = {
-                    "value": float(f"{part.mean(method, metric):.4g}"),
+                    "value": float(f"{known.value:.4g}"),
                     "higher_is_better": metric not in LOWER,
-                    "note": "; ".join([f"{len(part.per_case)} patients not trained on", *compared]),
+                    "note": "; ".join([*note, *compared]),
                     **({"best": 1.0} if metric == "texture" else {}),
                 }
     return found
