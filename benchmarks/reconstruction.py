@@ -13,7 +13,6 @@ import torch
 
 from demo.mni import head
 from trainers.data.volumes import Volume
-from trainers.tasks.reconstruction import infer
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.zoo import find_model
 
@@ -33,17 +32,15 @@ def measure(threads: int = 2, sides: tuple[int, ...] = SIDES) -> list[dict[str, 
         rows.append({"what": f"{name}, {threads} threads", "value": round(seconds, 1), "unit": "s"})
         rows.append({"what": f"{name}, peak memory of the process", "value": round(peak, 2), "unit": "GiB"})
     torch.set_num_threads(threads)
-    return [*rows, *seams(Reconstructor(folder), cube(SEAMS))]
+    return [*rows, *seams(folder, cube(SEAMS))]
 
 
-def seams(model: Reconstructor, volume: Volume) -> list[dict[str, Any]]:
+def seams(folder: Path, volume: Volume) -> list[dict[str, Any]]:
     """How much tiles differ from the volume seen as a whole, beside the image's spread and the network's own doubt."""
-    tiled = model(volume)
-    side, infer.SIDE = infer.SIDE, max(volume.shape)
-    try:
-        whole = model(volume)
-    finally:
-        infer.SIDE = side
+    tiled = Reconstructor(folder)(volume)
+    whole_model = Reconstructor(folder)
+    whole_model.side = max(volume.shape)
+    whole = whole_model(volume)
     difference = np.abs(tiled.image.array - whole.image.array)
     spread = float(whole.image.array.std())
     told = {

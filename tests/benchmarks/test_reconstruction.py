@@ -12,7 +12,6 @@ from benchmarks import reconstruction
 from trainers.data.volumes import Volume
 from trainers.networks import build
 from trainers.spec import ModelSpec, save_weights
-from trainers.tasks.reconstruction import infer
 from trainers.tasks.reconstruction.infer import Reconstructor
 
 NETWORK = {"name": "SuperResolver", "spatial_dims": 3, "factors": [2, 2, 2], "channels": 4, "fine_channels": 4}
@@ -46,9 +45,8 @@ def test_time_and_memory_of_a_process(folder: Path) -> None:
 def test_tiles_of_a_network_that_looks_as_far_as_they_reach_cannot_be_seen(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infer, "SIDE", 8)
-    rows = reconstruction.seams(Reconstructor(folder), reconstruction.cube(20))
-    assert infer.SIDE == 8, "put back"
+    monkeypatch.setattr(Reconstructor, "side", 8)
+    rows = reconstruction.seams(folder, reconstruction.cube(20))
     assert rows[0]["value"] < 1e-3 and rows[2]["value"] > 0
-    monkeypatch.setattr(infer, "HALO", 0)
-    assert reconstruction.seams(Reconstructor(folder), reconstruction.cube(20))[0]["value"] > rows[0]["value"]
+    monkeypatch.setattr(Reconstructor, "halo", 0)
+    assert reconstruction.seams(folder, reconstruction.cube(20))[0]["value"] > rows[0]["value"]

@@ -111,7 +111,7 @@ def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = head((21, 18, 16))
     for model in (reconstructor(), denoiser()):
         whole = model(volume, 0.3)
-        monkeypatch.setattr(infer, "SIDE", 8)
+        monkeypatch.setattr(Reconstructor, "side", 8)
         tiled = model(volume, 0.3)
         monkeypatch.undo()
         assert np.allclose(tiled.image.array, whole.image.array, rtol=1e-4, atol=1e-2)
@@ -159,7 +159,7 @@ def test_what_there_is_not_is_told() -> None:
 
 
 def test_progress_is_told_and_it_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infer, "SIDE", 8)
+    monkeypatch.setattr(Reconstructor, "side", 8)
     heard: list[float] = []
 
     class Ear(Monitor):
@@ -178,7 +178,7 @@ def test_progress_is_told_and_it_can_be_cancelled(monkeypatch: pytest.MonkeyPatc
 def test_large_images_are_measured_in_tiles_and_slices_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     model, coarse = reconstructor(gan=False), torch.from_numpy(head((23, 9, 8)).array[None, None])
     whole = model.run("l1", {"coarse": coarse}, turns=2)
-    monkeypatch.setattr(infer, "SIDE", 8)
+    monkeypatch.setattr(Reconstructor, "side", 8)
     tiled = model.run("l1", {"coarse": coarse}, turns=2)
     assert tiled.image.shape == (1, 1, 92, 36, 32)
     for one, two in zip(whole, tiled, strict=True):

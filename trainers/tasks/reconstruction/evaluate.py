@@ -22,8 +22,9 @@ from trainers.metrics.intervals import Estimate, bootstrap_mean
 from trainers.metrics.reconstruction import psnr, ssim, texture
 from trainers.monitor import Monitor
 from trainers.networks.reconstruction import Reconstruction, expected_error
-from trainers.tasks.reconstruction.infer import GAN, Reconstructor, order_of
+from trainers.tasks.reconstruction.infer import Reconstructor, order_of
 from trainers.tasks.reconstruction.measurement import Measured, Measurement, Scan
+from trainers.tasks.reconstruction.run import GAN
 from trainers.tasks.reconstruction.task import as_images, shown
 
 Floats = npt.NDArray[np.float32]
@@ -192,7 +193,7 @@ def _measure(
     row["l1"] = _network_figures(reconstructor.run("l1", measured, turns), truth, measured, measurement)
     row["seconds"] = time.perf_counter() - started
     if GAN in reconstructor.names:
-        row[GAN] = _network_figures(reconstructor.run(GAN, measured, turns), truth, measured, measurement)
+        row[GAN] = _network_figures(reconstructor.run(GAN, measured, turns, views=False), truth, measured, measurement)
     return row
 
 

@@ -17,20 +17,13 @@ from trainers.data.volumes import Volume, VolumeError
 from trainers.devices import pick_device
 from trainers.monitor import Monitor
 from trainers.networks import load
-from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.physics.sampling import block_average
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
-from trainers.tasks.reconstruction.measurement import Measured
 from trainers.tasks.reconstruction.measurements import measurement_of
-from trainers.tasks.reconstruction.tiles import Slices, Tile, finer, tiles
+from trainers.tasks.reconstruction.run import GAN, Runner
+from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
-GAN = "gan"
-SIDE, HALO = 64, 8
-"""Voxels of a tile, and around it. A network that keeps the grid works on one coarser by two and looks twice as far.
-The layers of the recipes' networks could look some voxels farther still; what that is worth must be measured with
-trained weights."""
-AT_ONCE = 8  # slices
 SMALLEST = 4
 THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
@@ -57,7 +50,7 @@ class Reconstructed:
     beside: Mapping[str, Volume] = field(default_factory=dict)
 
 
-class Reconstructor:
+class Reconstructor(Runner):
     """A reconstruction model that is ready to run on volumes. Safe to call from several threads."""
 
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
@@ -77,12 +70,16 @@ class Reconstructor:
         return reconstructor
 
     def _set(self, spec: ModelSpec, networks: dict[str, nn.Module], device: torch.device) -> None:
-        self.spec, self.device = spec, device
-        self.measurement = measurement_of(spec.preprocess)
-        self._networks = {name: network.to(device).eval() for name, network in networks.items()}
+        self.spec = spec
+        self.take(measurement_of(spec.preprocess), networks, device)
 
     def __call__(
-        self, volume: Volume, strength: float = 0.0, scale: int | None = None, monitor: Monitor = Monitor()
+        self,
+        volume: Volume,
+        strength: float = 0.0,
+        scale: int | None = None,
+        monitor: Monitor = Monitor(),
+        views: bool = True,
     ) -> Reconstructed:
         """Reconstructs an image.
 
@@ -92,6 +89,7 @@ class Reconstructor:
             scale: how much finer, one of the measurement's `scales`; a larger one than the model's own is reached in
                 several turns, each of which agrees with the one before.
             monitor: hears `progress`; may cancel.
+            views: whether the safe image is the mean over mirrored views, which is better and takes four times as long.
 
         Raises:
             VolumeError: an image too small to look at, or a model that needs k-space. ValueError: a strength or scale
@@ -112,7 +110,7 @@ class Reconstructor:
             )  # fmt: skip
         image, doubt = array, np.zeros(1, np.float32)
         for turn in range(turns):
-            image, doubt = self._turn(image, order, strength, _Share(monitor, turn, turns))
+            image, doubt = self._turn(image, order, strength, views, _Share(monitor, turn, turns))
         factors = [f**turns for f in self.measurement.factors]
         grid = _finer_grid(volume, order, array.shape, factors)
         warnings = [GAN_WARNING] if strength > 0 else []
@@ -129,9 +127,10 @@ class Reconstructor:
             images: by the names of the spec's `inputs`.
             strength: between the safe and the adversarial weights.
             monitor: hears `progress`; may cancel.
-            **options: the model's own; here `scale`.
+            **options: the model's own; here `scale` and `test_time_augmentation`, on by default.
         """
-        return self(images["image"], strength, options.get("scale"), monitor)
+        views = bool(options.get("test_time_augmentation", True))
+        return self(images["image"], strength, options.get("scale"), monitor, views)
 
     def check_strength(self, strength: float) -> None:
         """Raises ValueError for a strength that there is not."""
@@ -145,79 +144,29 @@ class Reconstructor:
         return 1 if scale is None or scale == 1 else self.measurement.scales.index(scale) + 1
 
     def _turn(
-        self, array: Floats, order: npt.NDArray[np.float64], strength: float, monitor: Monitor
+        self, array: Floats, order: npt.NDArray[np.float64], strength: float, views: bool, monitor: Monitor
     ) -> tuple[Floats, Floats]:
         """One pass over a volume, (x, y, z) in its own units: the image and its uncertainty."""
         unit, multiple = self.measurement.unit(array), self._multiple()
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
         shape = [n * f for n, f in zip(padded.shape, self.measurement.factors, strict=True)]
         image, doubt = _empty(shape, order), _empty(shape, order)
-        todo = tiles(padded.shape, SIDE, HALO * max(multiple), multiple)
+        todo = tiles(padded.shape, self.side, self.halo * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
             numbers = unit.to_numbers(padded[tile.seen])
-            made, error = self._tile(numbers, tile, strength)
+            made, error = self._tile(numbers, tile, strength, views)
             kept = finer(tile.kept, self.measurement.factors)
             image[kept], doubt[kept] = unit.to_values(made), error * unit.scale
             monitor.report(progress=(number + 1) / len(todo))
         whole = tuple(slice(n * f) for n, f in zip(array.shape, self.measurement.factors, strict=True))
         return image[whole], doubt[whole]
 
-    def _tile(self, numbers: Floats, tile: Tile, strength: float) -> tuple[Floats, Floats]:
+    def _tile(self, numbers: Floats, tile: Tile, strength: float, views: bool) -> tuple[Floats, Floats]:
         """The image and the expected error of a tile, without its surroundings."""
         inner = finer(tile.inner, self.measurement.factors)
-        image, error = self.blend({self.measurement.given: torch.from_numpy(numbers)[None, None]}, strength)
+        image, error = self.blend({self.measurement.given: torch.from_numpy(numbers)[None, None]}, strength, views)
         return image[0, 0].float().numpy()[inner], error[0, 0].numpy()[inner]
-
-    def blend(self, measured: Measured, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The image between the safe and the adversarial one, and how far off it may be.
-
-        Both agree with the measurement, so the blend does. What the adversarial weights changed is doubted too.
-        """
-        safe = self.run("l1", measured)
-        image, error = safe.image, expected_error(safe.log_error)
-        if strength > 0:
-            change = strength * (self.run(GAN, measured).image - image)
-            image, error = image + change, torch.maximum(error, change.abs())
-        return image, error
-
-    @property
-    def names(self) -> list[str]:
-        """`l1` and, if there are adversarial weights, `gan`."""
-        return list(self._networks)
-
-    def run(self, name: str, measured: Measured, turns: int = 1) -> Reconstruction:
-        """What the weights of a name make of a measurement, in so many turns, on the CPU."""
-        found = self._run(name, measured)
-        for _ in range(turns - 1):
-            found = self._run(name, {self.measurement.given: found.image})
-        return found
-
-    def _run(self, name: str, measured: Measured) -> Reconstruction:
-        """One turn, in bounded memory: some slices at a time, or in tiles."""
-        given = measured[self.measurement.given]
-        if self.measurement.dimensions == 2:
-            parts = [self._infer(name, part) for part in _some(measured, len(given))]
-            return Reconstruction(*(torch.cat(x) for x in zip(*parts, strict=True)))
-        if max(given.shape[2:]) <= SIDE + 2 * HALO * max(self._multiple()):
-            return self._infer(name, measured)
-        factors, multiple = self.measurement.factors, self._multiple()
-        size = [n * f for n, f in zip(given.shape[2:], factors, strict=True)]
-        whole = Reconstruction(*(torch.empty(*given.shape[:2], *size) for _ in range(2)))
-        for tile in tiles(given.shape[2:], SIDE, HALO * max(multiple), multiple):
-            made = self._infer(name, {self.measurement.given: given[_all(tile.seen)]})
-            for into, part in zip(whole, made, strict=True):
-                into[_all(finer(tile.kept, factors))] = part[_all(finer(tile.inner, factors))].float()
-        return whole
-
-    def _infer(self, name: str, measured: Measured) -> Reconstruction:
-        with torch.inference_mode():
-            found = self._networks[name](**{key: value.to(self.device) for key, value in measured.items()})
-        return Reconstruction(*(x.cpu() for x in found))
-
-    def _multiple(self) -> tuple[int, ...]:
-        """Of the sizes of what is put in; a network that makes images finer takes any."""
-        return self.measurement.multiple() if self.measurement.factors == (1, 1, 1) else (1, 1, 1)
 
     def _contradiction(self, image: Floats, array: Floats, factors: Sequence[int]) -> float | None:
         if not self.measurement.exact:
@@ -228,17 +177,6 @@ class Reconstructor:
             back = block_average(part[None, None], factors)[0, 0, :, :, 0].numpy()
             total += float(np.square(back - array[:, :, k]).sum())
         return float(np.sqrt(total / max(float(np.square(array, dtype=np.float64).sum()), 1e-30)))
-
-
-def _all(part: Slices) -> Slices:
-    """A part of each image, (b, c, *size)."""
-    return (slice(None), slice(None), *part)
-
-
-def _some(measured: Measured, slices: int) -> list[Measured]:
-    """A measurement of slices in parts of AT_ONCE."""
-    starts = range(0, slices, AT_ONCE)
-    return [{key: value[start : start + AT_ONCE] for key, value in measured.items()} for start in starts]
 
 
 class _Share(Monitor):

@@ -90,6 +90,11 @@ class Measurement(ABC):
         """What figures are told of one by one, by name, the most usual first."""
         return {"": self}
 
+    @property
+    def mirrors(self) -> tuple[tuple[int, ...], ...]:
+        """Axes of (b, k, *size) along which a network's input can be mirrored, for views beside the plain one."""
+        return ((2, 3), (3, 4), (2, 4)) if self.dimensions == 3 else ((2,), (3,), (2, 3))
+
     def fitted(self, prepared: Sequence[npt.NDArray[np.float32]]) -> Measurement:
         """The measurement with what its plain inversion learns from training images."""
         return self
@@ -220,6 +225,11 @@ class Undersampling(Measurement):
         """One for each acceleration, that next to 4 first."""
         ordered = sorted(self.accelerations, key=lambda a: abs(a - 4))
         return {f"{a:g}x": replace(self, accelerations=(a,)) for a in ordered}
+
+    @property
+    def mirrors(self) -> tuple[tuple[int, ...], ...]:
+        """None: k-space is no image."""
+        return ()
 
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
         """exp(i p) of a quadratic polynomial p over each slice."""

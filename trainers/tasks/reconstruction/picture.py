@@ -14,7 +14,8 @@ from trainers.files import atomic_path
 from trainers.metrics.reconstruction import psnr
 from trainers.networks.reconstruction import expected_error
 from trainers.tasks.reconstruction.evaluate import scans, simulated, volume_of
-from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.tasks.reconstruction.infer import Reconstructor
+from trainers.tasks.reconstruction.run import GAN
 from trainers.tasks.reconstruction.task import shown
 
 PICTURE_FILE = "samples.png"
@@ -59,7 +60,7 @@ def _row(reconstructor: Reconstructor, entry: Entry, scan: Any, seed: int) -> di
     """Slices (row, column) by name; the truth and the doubt last."""
     measurement = next(iter(reconstructor.measurement.variants().values()))
     truth, measured = simulated(measurement, entry, scan, seed)
-    found = {name: reconstructor.run(name, measured) for name in reconstructor.names}
+    found = {name: reconstructor.run(name, measured, views=name != GAN) for name in reconstructor.names}
     images = {
         **measurement.plain(measured),
         **{NAMES[name]: shown(made.image) for name, made in found.items()},

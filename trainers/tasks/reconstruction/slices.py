@@ -9,8 +9,9 @@ import torch
 
 from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
-from trainers.tasks.reconstruction.infer import AT_ONCE, GAN_WARNING, Reconstructed, Reconstructor, back, order_of
+from trainers.tasks.reconstruction.infer import GAN_WARNING, Reconstructed, Reconstructor, back, order_of
 from trainers.tasks.reconstruction.paired import Paired, Translation
+from trainers.tasks.reconstruction.run import AT_ONCE
 
 SMALLEST = 16
 TRANSLATED = "No {made} was acquired: this image was made of another modality, and disease may be missing or added."
@@ -21,7 +22,12 @@ class SliceReconstructor(Reconstructor):
     """A model of a `Paired` measurement, ready to run on volumes."""
 
     def __call__(
-        self, volume: Volume, strength: float = 0.0, scale: int | None = None, monitor: Monitor = Monitor()
+        self,
+        volume: Volume,
+        strength: float = 0.0,
+        scale: int | None = None,
+        monitor: Monitor = Monitor(),
+        views: bool = True,
     ) -> Reconstructed:
         """Makes the image on the volume's grid; see `Reconstructor`. The thickest axis is the one of the slices."""
         assert isinstance(self.measurement, Paired)
@@ -32,14 +38,14 @@ class SliceReconstructor(Reconstructor):
         if min(array.shape[:2]) < SMALLEST:
             hint = f"Give a volume with slices of at least {SMALLEST} x {SMALLEST} pixels."
             raise VolumeError("cannot_process", f"Slices of {array.shape[:2]} pixels are too small.", hint)
-        image, doubt = self._slices(self.measurement.sources(array), strength, monitor)
+        image, doubt = self._slices(self.measurement.sources(array), strength, views, monitor)
         unit = self.measurement.target
         return Reconstructed(
             back(unit.to_values(image), order, volume.affine), back(doubt * unit.scale, order, volume.affine), None,
             self._warnings(strength),
         )  # fmt: skip
 
-    def _slices(self, sources: Floats, strength: float, monitor: Monitor) -> tuple[Floats, Floats]:
+    def _slices(self, sources: Floats, strength: float, views: bool, monitor: Monitor) -> tuple[Floats, Floats]:
         """The image and its expected error, (x, y, z) in the network's numbers."""
         shape, multiple = sources.shape[1:], self.measurement.multiple()
         image, doubt = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -49,7 +55,8 @@ class SliceReconstructor(Reconstructor):
             monitor.check()
             part = slice(start, min(start + AT_ONCE, shape[2]))
             given = torch.from_numpy(np.ascontiguousarray(np.moveaxis(padded[..., part], 3, 0)))
-            for whole, made in zip((image, doubt), self.blend({self.measurement.given: given}, strength), strict=True):
+            found = self.blend({self.measurement.given: given}, strength, views)
+            for whole, made in zip((image, doubt), found, strict=True):
                 whole[..., part] = np.moveaxis(made[:, 0, : shape[0], : shape[1]].numpy(), 0, 2)
             monitor.report(progress=part.stop / shape[2])
         return image, doubt

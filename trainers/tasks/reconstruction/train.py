@@ -25,9 +25,10 @@ from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
 from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate, prepared, scans
-from trainers.tasks.reconstruction.infer import GAN, Reconstructor
+from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of, settings_of
 from trainers.tasks.reconstruction.picture import PICTURE_FILE, save_comparison
+from trainers.tasks.reconstruction.run import GAN
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
 SHOWN = 3  # patients in the card's picture
