@@ -13,8 +13,10 @@ import slicer
 import vtk
 from MedGANLib.panels import (
     SECTIONS,
+    ComparePanel,
     CorrectPanel,
     GalleryPanel,
+    ReconstructPanel,
     Shared,
     SliceMarks,
     SynthesisePanel,
@@ -24,8 +26,8 @@ from MedGANLib.panels import (
 )
 from MedGANLib.panels.consent import ask_consent, ask_edited
 from MedGANLib.testing.images import phantom
+from MedGANLib.testing.selftest import check_reconstruction, check_sample
 from MedGANLib.testing.server import TestServer
-from MedGANLib.testing.synthesis import make_sample
 from MedGANLib.workflow import Workflow
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkSegmentation
 from slicer.i18n import tr as _
@@ -93,6 +95,7 @@ class MedGANParameterNode:
     segmentation: The segmentation to correct and submit.
     model: Name of the chosen model.
     synthesisModel: Name of the chosen synthesis model.
+    reconstructionModel: Name of the chosen reconstruction model.
     options: JSON object: model name -> options of its last run.
     """
 
@@ -100,6 +103,7 @@ class MedGANParameterNode:
     segmentation: vtkMRMLSegmentationNode
     model: str = ""
     synthesisModel: str = ""
+    reconstructionModel: str = ""
     options: str = ""
 
 
@@ -172,6 +176,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._pumpTimer.stop()
         self._pollTimer.stop()
         self.panel(CorrectPanel).leave()
+        self.panel(ComparePanel).cleanup()
         self.panel(SliceMarks).cleanup()
         self.logic.workflow.changed.disconnect(self._show)
         self.logic.workflow.close()
@@ -201,6 +206,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
         self.panel(CorrectPanel).forget_scene()
         self.panel(SynthesisePanel).forget_scene()
+        self.panel(ReconstructPanel).forget_scene()
+        self.panel(ComparePanel).forget_scene()
         self.shared.forget_scene()
 
     def onSceneEndClose(self, caller, event):
@@ -308,7 +315,9 @@ class MedGANTest(ScriptedLoadableModuleTest):
             self._connect(widget, server.url)
             self._generate(widget, 2)
             widget.ui.nextSampleButton.click()
-            self._check_placed(widget)
+            self.delayDisplay("Put in the scene")
+            widget.ui.placeButton.click()
+            check_sample(self, widget)
             widget.ui.acceptBox.click()
             widget.ui.addButton.click()
             state = widget.logic.workflow.state
@@ -318,6 +327,23 @@ class MedGANTest(ScriptedLoadableModuleTest):
             self.assertEqual(server.world.synthetic[added]["seed"], 1)
             widget.logic.workflow.disconnect()
 
+    def test_reconstruction(self):
+        """Reconstruct, look beside, under colours and blended, and undo; what a GAN altered is marked."""
+        widget = slicer.util.getModuleWidget("MedGAN")
+        widget.enter()
+        state = widget.logic.workflow.state
+        with TestServer() as server:
+            server.world.add_phantoms(1)
+            self._connect(widget, server.url)
+            widget.ui.nextButton.click()
+            self._wait(lambda: state.job is None and state.study, "the study")
+            widget.panel(ReconstructPanel).form.field("strength").widget.value = 0.5
+            self.delayDisplay("Reconstruct")
+            widget.ui.reconstructButton.click()
+            self._wait(lambda: state.job is None and state.reconstruction is not None, "the reconstruction")
+            check_reconstruction(self, widget, widget.shared.volume)
+            widget.logic.workflow.disconnect()
+
     def _generate(self, widget, count):
         self.delayDisplay("Generate")
         widget.panel(SynthesisePanel).form.field("number").widget.value = count
@@ -325,24 +351,6 @@ class MedGANTest(ScriptedLoadableModuleTest):
         state = widget.logic.workflow.state
         self._wait(lambda: state.job is None and state.gallery is not None, "the samples")
         self.assertEqual(len(state.gallery.samples), count)
-
-    def _check_placed(self, widget):
-        self.delayDisplay("Put in the scene")
-        widget.ui.placeButton.click()
-        image, labels, _ = make_sample(1, widget.logic.workflow.state.gallery.current.class_name)
-        volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-        segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-        for node in (volume, segmentation):
-            self.assertTrue(node.GetName().startswith("SYNTHETIC"))
-            self.assertEqual(node.GetAttribute("MedGAN.Synthetic"), "true")
-            self.assertEqual(node.GetAttribute("MedGAN.Seed"), "1")
-        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), image))
-        for index, value in enumerate((1, 2)):
-            segment_id = segmentation.GetSegmentation().GetNthSegmentID(index)
-            found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
-            self.assertTrue(np.array_equal(found > 0, labels == value), f"label {value} is not where it belongs")
-        widget.ui.placeButton.click()
-        self.assertIsNone(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode"))
 
     def _connect(self, widget, url):
         self.delayDisplay("Connect")

@@ -17,7 +17,7 @@ from monailabel_app.infers.result import Part, check_extension, write_result
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
 from monailabel_app.serving import ModelCache
-from trainers.data.volumes import Limits, Volume, read_volume
+from trainers.data.volumes import SUFFIXES, Limits, Volume, check_file, read_volume
 from trainers.monitor import Monitor
 from trainers.spec import ModelNotAvailable, ModelSpec
 
@@ -49,16 +49,17 @@ class ModelInfer(InferTask):
 
     Attributes:
         task: its name in a spec. output: `labelmap`, `volume` or `both`. trainable: whether it can be fine-tuned here.
-        kind: MONAI Label's name for what it does. reads: the files of a request that it reads, `image` or `label`.
-        load: the class of its models that are ready to run, made from a version's folder.
+        kind: MONAI Label's name for what it does.
+        reads: the files of a request that it reads: `image`, names of further inputs, or `label`.
+        load: is called with a version's folder; makes the model that is ready to run.
     """
 
     task = ""
     output = "labelmap"
     trainable = False
     kind: ClassVar[InferType] = InferType.OTHERS
-    reads: ClassVar[tuple[str, ...]] = ()
-    load: ClassVar[type[Any]]
+    reads: tuple[str, ...] = ()
+    load: ClassVar[Any]
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         self.model, self.registry, self.cache = model, registry, cache
@@ -85,12 +86,24 @@ class ModelInfer(InferTask):
         """Refuses, before anything is read, a request without a file that the model needs or with one it cannot use.
 
         Args:
-            sent: which of `image` and `label` came with the request.
+            sent: names of the files that came with the request, or are named in it.
             options: as for `answer`.
 
         Raises:
             MedGANError: `bad_request`.
         """
+
+    def suffixes(self, name: str) -> tuple[str, ...]:
+        """Those that a file which it reads under a name can have."""
+        return SUFFIXES
+
+    def check_file(self, name: str, path: Path) -> None:
+        """Looks at the header of a file that it is about to read under a name. Raises VolumeError."""
+        check_file(path, replace(self.limits, pictures=name == "label"))
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The images that it takes, as `/info/` tells them: `name`, `modality`."""
+        return list(self.spec.inputs)
 
     def is_valid(self) -> bool:
         """MONAI Label shows the model; a request finds out whether its weights are usable."""
@@ -139,7 +152,7 @@ class ModelInfer(InferTask):
         }
 
     def _describe(self) -> dict[str, Any]:
-        fixed = {"task": self.task, "output": self.output, "title": self.spec.title, "inputs": self.spec.inputs}
+        fixed = {"task": self.task, "output": self.output, "title": self.spec.title, "inputs": self.inputs()}
         try:
             version = self.registry.current(self.model)
             spec = ModelSpec.load(version.path)
@@ -159,27 +172,37 @@ class ModelInfer(InferTask):
 
 
 class ImageInfer(ModelInfer):
-    """A model that makes something of an image."""
+    """A model that makes something of an image, or of several."""
 
-    reads = ("image",)
+    reads: tuple[str, ...] = ("image",)
 
     @abstractmethod
-    def run(self, loaded: Any, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
-        """Applies a loaded model to an image."""
+    def run(self, loaded: Any, images: Mapping[str, Volume], options: Mapping[str, Any], monitor: Monitor) -> Outcome:
+        """Applies a loaded model to images, by the names in `reads`."""
 
     def answer(self, loaded: Any, request: Mapping[str, Any], options: Mapping[str, Any], monitor: Monitor) -> Outcome:
-        """Reads `request["image"]` and runs the model on it."""
+        """Reads the images of the request and runs the model on them."""
         clock = time.perf_counter()
-        image = read_volume(request["image"], self.limits)
+        images = {name: read_volume(request[name], self.limits) for name in self.reads}
         read = time.perf_counter() - clock
-        outcome = self.run(loaded, image, options, monitor)
+        outcome = self.run(loaded, images, options, monitor)
         return replace(outcome, seconds={"read": read, **outcome.seconds})
 
     def check_sent(self, sent: Collection[str], options: Mapping[str, Any]) -> None:
-        """Needs an image; a label map, which stock clients send to some models, is left alone."""
+        """Needs all images; a label map, which stock clients send to some models, is left alone."""
         if "image" not in sent:
             hint = "Send image=ID, a part 'file' or session_id=ID."
             raise MedGANError("bad_request", "There is no image in the request.", hint)
+        for name in self.reads:
+            if name not in sent:
+                hint = f"Send {name!r} as well: a study's id in params, or a file as the part {name!r}."
+                message = f"{self.model} needs {len(self.reads)} images; {self._told(name)} is missing."
+                raise MedGANError("bad_request", message, hint)
+
+    def _told(self, name: str) -> str:
+        """An input's name with its modality."""
+        modality = next((i.get("modality", "") for i in self.spec.inputs if i["name"] == name), "")
+        return f"{name!r} ({modality})" if modality else repr(name)
 
 
 def any_spec(registry: Registry, model: str) -> ModelSpec:

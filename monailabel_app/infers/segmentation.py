@@ -47,8 +47,11 @@ class SegmentationInfer(ImageInfer):
             },
         }
 
-    def run(self, loaded: Segmenter, image: Volume, options: Mapping[str, Any], monitor: Monitor) -> Outcome:
-        """Segments `image`."""
+    def run(
+        self, loaded: Segmenter, images: Mapping[str, Volume], options: Mapping[str, Any], monitor: Monitor
+    ) -> Outcome:
+        """Segments the image."""
+        image = images["image"]
         check_scale(image, self.spec)
         box = options.get("roi")
         result = loaded(

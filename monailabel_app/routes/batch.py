@@ -27,6 +27,9 @@ def start(
     if "image" not in task.reads:
         hint = f"Use POST /infer/{model}, then PUT /datastore/image for the images to keep."
         raise MedGANError("bad_request", f"{model} makes images of its own; a batch labels those of the studies.", hint)
+    if len(task.reads) > 1:
+        hint = f"Use POST /infer/{model} for each pair of them."
+        raise MedGANError("bad_request", f"{model} needs {len(task.reads)} images; a batch gives it one.", hint)
     options, _ = task.options(params or {})
     tag = check_new("label tag", str((params or {}).get("label_tag") or "original"))
     if tag == "final":

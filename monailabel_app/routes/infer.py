@@ -1,4 +1,4 @@
-"""Inference: an image, a label map or neither in; a result file and its description out."""
+"""Inference: images, a label map or nothing in; a result file and its description out."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio.from_thread
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from requests_toolbelt import MultipartEncoder
+from starlette.datastructures import UploadFile as FormFile
 
+from monailabel_app.errors import MedGANError, choices
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import json_object
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
-from trainers.data.volumes import Limits, check_file
 
 router = APIRouter(tags=["inference"])
 Output = Literal["image", "json", "all"]
 MIME = {".nii.gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
 BLOCK = 1 << 20
 FILES = ("image", "label")  # of a request; params can have no such keys, which would be paths on the server
+PARTS = ("file", "label")  # of a request's form that have files, beside those of further inputs
 NO_IMAGE = "none"
 Source = Callable[[], AbstractContextManager[Path]]
+
+
+async def sent_files(request: Request) -> dict[str, FormFile]:
+    """The files of a request's form by the names of their parts."""
+    form = await request.form()
+    return {name: value for name, value in form.items() if isinstance(value, FormFile)}
 
 
 @router.post("/infer/{model}")
@@ -35,6 +43,7 @@ def infer(
     request: Request,
     s: Served,
     model: str,
+    files: Annotated[dict[str, FormFile], Depends(sent_files)],
     image: str = "",
     session_id: str = "",
     params: Annotated[str, Form()] = "{}",
@@ -42,18 +51,26 @@ def infer(
     label: Annotated[UploadFile | None, File()] = None,
     output: Output = "all",
 ) -> Response:
-    """Runs a model on a study, on a session's image or on the file that is sent; or, if it makes images, on none."""
-    task = s.model(model)
-    wanted = {key: value for key, value in json_object(params).items() if key not in FILES}
+    """Runs a model on studies, on a session's image or on files that are sent; or, if it makes images, on none.
+
+    The first image is `image`, `session_id` or the part `file`. Further ones have the names of the model's inputs: a
+    study's id in `params`, or a part of that name.
+    """
+    task, told = s.model(model), json_object(params)
+    sources = {
+        "image": _image(s, task, image, session_id, file),
+        "label": _upload(s, task, label, "label"),
+        **_further(s, task, told, files),
+    }
+    wanted = {key: value for key, value in told.items() if key not in {*FILES, *task.reads}}
     options, _ = task.options(wanted)
     job_id = check_new("job id", str(wanted["job_id"])) if wanted.get("job_id") else ""
-    sent = {"image": _image(s, task, image, session_id, file), "label": _upload(s, label, "label")}
-    task.check_sent([name for name, source in sent.items() if source], options)
-    with _opened({name: source for name, source in sent.items() if source and name in task.reads}) as files:
-        for name, path in files.items():
-            check_file(path, Limits(max_voxels=s.config.max_voxels, pictures=name == "label"))
+    task.check_sent([name for name, source in sources.items() if source], options)
+    with _opened({name: source for name, source in sources.items() if source and name in task.reads}) as paths:
+        for name, path in paths.items():
+            task.check_file(name, path)
         with s.jobs.run(model, job_id, _hung_up(request)) as job:
-            result, about = task({**wanted, **files, "monitor": job})
+            result, about = task({**wanted, **paths, "monitor": job})
     return _answer(Path(result), about, output)
 
 
@@ -62,14 +79,41 @@ def _image(s: Services, task: ModelInfer, image: str, session: str, file: Upload
     if session:
         return lambda: nullcontext(s.sessions.image(session))
     if file is not None:
-        return _upload(s, file, "image")
+        return _upload(s, task, file, "image")
     if image and ("image" in task.reads or image.lower() != NO_IMAGE):
         return lambda: nullcontext(s.datastore.image_path(image))
     return None
 
 
-def _upload(s: Services, file: UploadFile | None, name: str) -> Source | None:
-    return None if file is None else lambda: received(file, s.config.temporary, name)
+def _further(
+    s: Services, task: ModelInfer, told: Mapping[str, Any], files: Mapping[str, FormFile]
+) -> dict[str, Source | None]:
+    """Where the images of further inputs are.
+
+    Raises:
+        MedGANError: `bad_request`, for a file that the model does not read, or an id that is none.
+    """
+    names = [name for name in task.reads if name not in FILES]
+    others = {name for other in s.app.infers.values() for name in other.reads} - {*FILES, *names}
+    strange = [*(set(files) - {*PARTS, *names}), *((others - set(task.schema()["properties"])) & set(told))]
+    if strange:
+        hint = f"Its images are: {choices(['image (the part file)', *names])}." if task.reads else ""
+        raise MedGANError("bad_request", f"{task.model} has no input {sorted(strange)[0][:80]!r}.", hint)
+    return {name: _upload(s, task, files[name], name) if name in files else _study(s, told, name) for name in names}
+
+
+def _study(s: Services, told: Mapping[str, Any], name: str) -> Source | None:
+    """The study that `params` name for an input."""
+    study = told.get(name)
+    if study is None or study == "":
+        return None
+    if not isinstance(study, str):
+        raise MedGANError("bad_request", f"{name!r} must be a study's id, not {str(study)[:60]!r}.")
+    return lambda: nullcontext(s.datastore.image_path(study))
+
+
+def _upload(s: Services, task: ModelInfer, file: FormFile | None, name: str) -> Source | None:
+    return None if file is None else lambda: received(file, s.config.temporary, name, task.suffixes(name))
 
 
 @contextmanager

@@ -94,7 +94,12 @@ class LayoutManager:
 
     def __init__(self, slices: Any) -> None:
         self._slices = slices
+        self.layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
         self._views = {name: SliceView() for name in SLICES}
+
+    def setLayout(self, layout: int) -> None:
+        """Changes the arrangement of the views."""
+        self.layout = layout
 
     def sliceViewNames(self) -> tuple[str, ...]:
         """Returns the names of the slice views."""

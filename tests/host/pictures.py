@@ -1,7 +1,8 @@
 """Makes the pictures of the documentation and the module's icon.
 
 ``python -m tests.host.pictures`` draws every state of the module, with a small test server and synthetic studies; the
-panel *Synthesise* is drawn by ``python docs/pictures.py``, with the shipped model. The result on a real head
+panel *Synthesise* is drawn by ``python docs/pictures.py``, with the shipped model, and *Reconstruct* by
+``python -m tests.host.pictures --reconstruct``, with the test server or one that is named. The result on a real head
 (docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
 
     python -m monailabel_app serve --studies FOLDER --port 8917
@@ -13,6 +14,7 @@ Everything in the panel is the module's own, except Segment Editor, which is a s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import tempfile
 from collections.abc import Iterator
@@ -184,6 +186,99 @@ def _synthesise(user: User) -> None:
     user.picture("synthesise")
 
 
+def draw_reconstruction(folder: Path, address: str = "") -> None:
+    """Draws the panel *Reconstruct* beside both slice views of *Before | after* into `slicer_reconstruct.png`.
+
+    Args:
+        folder: Where it goes.
+        address: A running MedGAN server with a study and reconstruction models, the first of which is run; by default
+            a small test server with half of the MNI152 template's voxels, whose "network" only interpolates.
+    """
+    with opened(folder) as user:
+        from MedGANLib.testing.server import TestServer
+
+        with contextlib.nullcontext() if address else TestServer() as server:
+            if server:
+                server.world.studies["head"] = _coarse_head()
+            user.connect(address or server.url)
+            _reconstruct(user)
+        panel = user.picture("reconstruct").replace(folder / "slicer_reconstruct.png")
+        _beside(panel, _draw_two_views(folder, QtGui.QImage(str(panel)).height()))
+
+
+def _coarse_head() -> bytes:
+    """The middle of the MNI152 template on voxels of 2 mm, as a file."""
+    import numpy as np
+    from MedGANLib.testing.images import write_nrrd
+
+    from demo import mni
+
+    head = mni.head()
+    size = [n // 2 for n in head.shape]
+    array = head.array[: 2 * size[0], : 2 * size[1], : 2 * size[2]].astype(float)
+    blocks = array.reshape(size[0], 2, size[1], 2, size[2], 2).mean((1, 3, 5))
+    step = np.diag([2.0, 2.0, 2.0, 1.0])
+    step[:3, 3] = 0.5
+    return write_nrrd((1000 * blocks / blocks.max()).astype(np.int16).T, head.affine @ step)
+
+
+def _reconstruct(user: User) -> None:
+    user.take_next()
+    user.open_only("reconstructSection")
+    user.press("reconstructButton")
+    user.idle(600)
+    user.ui.viewBox.currentIndex = 1
+    user.ui.uncertaintyBox.checked = True
+    user.ui.thresholdSlider.value = 0.4 * user.state.reconstruction.usual
+
+
+def _draw_two_views(folder: Path, size: int) -> list[QtGui.QImage]:
+    """Both views of *Before | after* at the middle of the study."""
+    import slicer
+
+    found = []
+    for name in ("Red", "Yellow"):
+        widget = slicer.app.layoutManager().sliceWidget(name)
+        logic = widget.sliceLogic()
+        below = slicer.mrmlScene.GetNodeByID(logic.GetSliceCompositeNode().GetBackgroundVolumeID())
+        bounds = [0.0] * 6
+        below.GetRASBounds(bounds)
+        middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
+        field = 0.92 * max(bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(2))
+        path = views.draw_slice(logic, folder / f"{name}.png", middle, field, size)
+        found.append(_with_mark(QtGui.QImage(str(path)), widget.sliceView().cornerAnnotation().GetText(7) or ""))
+        path.unlink()
+    return found
+
+
+def _with_mark(image: QtGui.QImage, text: str) -> QtGui.QImage:
+    """Writes what the module writes at the upper edge of a view, which is not drawn without a window."""
+    painter = QtGui.QPainter(image)
+    font = painter.font()
+    font.setPixelSize(15)
+    painter.setFont(font)
+    painter.setPen(QtGui.QColor(255, 196, 0))
+    painter.drawText(QtCore.QRect(0, 12, image.width(), 24), QtCore.Qt.AlignmentFlag.AlignCenter, text)
+    painter.end()
+    return image
+
+
+def _beside(panel: Path, pictures: list[QtGui.QImage]) -> None:
+    """Puts slice views right of the panel's picture, which is replaced."""
+    left, size = QtGui.QImage(str(panel)), pictures[0].width()
+    whole = QtCore.QSize(left.width() + len(pictures) * (size + 6), max(left.height(), size))
+    image = QtGui.QImage(whole, QtGui.QImage.Format.Format_RGB32)
+    image.fill(QtGui.QColor("#efefef"))
+    painter = QtGui.QPainter(image)
+    painter.drawImage(0, 0, left)
+    for place, view in enumerate(pictures):
+        x = left.width() + 6 + place * (size + 6)
+        painter.drawImage(x, 0, view)
+        painter.fillRect(x, 0, size, 5, QtGui.QColor(VIEW_COLORS[3 * place]))
+    painter.end()
+    image.save(str(panel))
+
+
 def _train(user: User) -> None:
     user.submit()
     user.take_next()
@@ -257,9 +352,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
     parser.add_argument("--server", default="", help="address of a running MedGAN server; default: a small test server")
+    parser.add_argument("--reconstruct", action="store_true", help="draw the panel Reconstruct alone")
     parser.add_argument("--point", type=float, nargs=3, action="append", default=[], help="point to place, in RAS mm")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.reconstruct:
+        draw_reconstruction(arguments.out, arguments.server)
+        return
     take_pictures(arguments.out, arguments.server, tuple(tuple(p) for p in arguments.point))
     make_icon(ICON)
 

@@ -101,6 +101,7 @@ class User:
             "studySection",
             "runSection",
             "correctSection",
+            "reconstructSection",
             "synthesiseSection",
             "trainSection",
             "versionsSection",

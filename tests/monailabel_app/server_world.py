@@ -30,7 +30,7 @@ from trainers.tasks.segmentation import FinetuneConfig, finetune
 
 MODEL = "tissue_segmentation"
 LABELS = {"light": 1, "bright": 2}
-FINER, CLEANER = "finer", "cleaner"
+FINER, CLEANER, FASTER = "finer", "cleaner", "faster"
 
 
 def crop(number: int) -> Volume:
@@ -137,7 +137,7 @@ def make_synthesis(folder: Path) -> Path:
 
 
 def make_reconstruction(folder: Path) -> Path:
-    """Adds two models of random weights to a folder: one makes images twice as fine, one keeps their grid."""
+    """Adds models of random weights to a folder: finer images with a GAN, cleaner ones, and undersampled k-space."""
     finer = ModelSpec(
         name=FINER, task="reconstruction", title="Finer", description="Voxels of voxels.", modality="MR",
         network={"name": "SuperResolver", "spatial_dims": 3, "factors": [2, 2, 2], "channels": 4, "blocks": 1},
@@ -148,7 +148,11 @@ def make_reconstruction(folder: Path) -> Path:
         name=CLEANER, network={"name": "Denoiser", "spatial_dims": 3, "channels": 4, "blocks": 1},
         preprocess={"measurement": "noise"},
     )  # fmt: skip
-    for seed, spec in enumerate((finer, cleaner)):
+    faster = finer.replace(
+        name=FASTER, network={"name": "UnrolledReconstructor", "cascades": 1, "channels": [4, 8]},
+        preprocess={"measurement": "undersampling"},
+    )  # fmt: skip
+    for seed, spec in enumerate((finer, cleaner, faster)):
         torch.manual_seed(seed)
         version = folder / spec.name / "v0001"
         version.mkdir(parents=True)

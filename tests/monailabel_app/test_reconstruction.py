@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from server_world import CLEANER, FINER, client_of, error, infer, make_reconstru
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.infers import reconstruction
-from monailabel_app.synthetic import Mark, altered_header, mark_of
+from monailabel_app.synthetic import Mark, mark_of
 from trainers.data.volumes import Volume, read_metadata, read_volume, same_grid, write_volume
+from trainers.marks import altered_header
+from trainers.networks import build
+from trainers.spec import WEIGHTS_FILE, ModelSpec, save_weights
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two small models. Not to be changed."""
+    """A folder with small models. Not to be changed."""
     return make_reconstruction(tmp_path_factory.mktemp("models"))
 
 
@@ -90,6 +94,27 @@ def test_what_a_gan_altered_says_so_everywhere(client: TestClient, tmp_path: Pat
     assert mark_of(path) is None
 
 
+def test_what_is_made_of_a_synthetic_image_is_marked_too(client: TestClient, study: Volume, tmp_path: Path) -> None:
+    write_volume(tmp_path / "made.nrrd", study, Mark("head_synthesis", "v0001", 5).header())
+    files = {"file": ("made.nrrd", (tmp_path / "made.nrrd").read_bytes())}
+    answer = infer(client, FINER, {"output": "image"}, files, result_extension=".zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path)
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["gan_altered"] is True and "is synthetic" in manifest["warnings"][0]
+    assert mark_of(tmp_path / "image.nrrd") == Mark(FINER, "v0001")
+    assert [part.get("altered", False) for part in manifest["parts"]] == [True, False], "the image, not the uncertainty"
+
+
+def test_it_says_how_far_it_agrees_with_what_was_measured(client: TestClient, tmp_path: Path) -> None:
+    safe, _ = parts(client, tmp_path, FINER)
+    assert re.fullmatch(r"Averaged back, it equals what was measured to \de-\d+\.", safe["consistency"])
+    altered, _ = parts(client, tmp_path, FINER, strength=0.5)
+    assert altered["consistency"].endswith("Within that, a GAN added what was not measured.")
+    cleaner, _ = parts(client, tmp_path, CLEANER)
+    assert cleaner["consistency"] == "What was taken away as noise is not checked against a measurement."
+
+
 def test_a_long_name_cannot_cut_the_mark_off(study: Volume, tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", study, altered_header("m" * 120, "v0001", 0.5))
     write_volume(tmp_path / "b.nrrd", study, altered_header("m" * 120, "v0001", 0.5))
@@ -110,3 +135,24 @@ def test_bad_requests_say_what_to_do(client: TestClient, monkeypatch: pytest.Mon
     monkeypatch.setattr(reconstruction, "MOST_VOXELS", 1000 * 8)
     answer = infer(client, FINER, query)
     assert error(answer) == (413, "too_large") and "million voxels" in answer.text
+
+
+def test_another_modality_is_marked_at_any_strength(tmp_path: Path) -> None:
+    network = {"name": "Translator", "inputs": 3, "channels": [4, 8]}
+    settings = {"measurement": "translation", "source": "MR", "made": "CT", "sequences": ["CT", "MR_T1"]}
+    inputs = [{"name": "image", "modality": "MR"}]
+    spec = ModelSpec("mr_to_ct", "reconstruction", "MR to CT", "Like a CT.", network, settings, inputs=inputs)
+    version = tmp_path / "models" / spec.name / "v0001"
+    version.mkdir(parents=True)
+    spec.save(version)
+    save_weights(build(network), version / WEIGHTS_FILE)
+    (tmp_path / "studies").mkdir()
+    random = np.random.default_rng(0)
+    study = Volume(random.integers(0, 900, (20, 24, 5)).astype(np.int16), np.diag([1.0, 1.0, 4.0, 1.0]))
+    write_volume(tmp_path / "studies" / "head.nii.gz", study)
+    client = client_of(ServerConfig(tmp_path / "studies", tmp_path / "data", models=tmp_path / "models"))
+    manifest, files = parts(client, tmp_path, spec.name)
+    assert manifest["gan_altered"] is True and manifest["consistency"] == "This model adds what was not measured."
+    assert manifest["parts"][0]["units"] == "HU" and manifest["parts"][0]["altered"] is True
+    assert same_grid(read_volume(files["image"]), study) and mark_of(files["image"]) == Mark("mr_to_ct", "v0001")
+    assert any("No CT was acquired" in warning for warning in manifest["warnings"])

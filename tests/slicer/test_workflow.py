@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,27 +326,6 @@ def test_image_results_are_marked_and_undone(workflow: Workflow, scene: Scene, c
     assert is_synthetic(result) and "mr2ct v1" in result.GetName()
     assert workflow.undo_last()
     assert len(scalar_volumes(scene)) == 1
-
-
-def test_a_reconstruction_comes_with_how_far_off_it_may_be(workflow: Workflow, scene: Scene, clinic: Clinic) -> None:
-    model = {**MODEL, "medgan": {**MODEL["medgan"], "output": "volume", "task": "reconstruction"}}
-    clinic.server.reply("GET", "/info/", {**INFO, "models": {"finer": model}})
-    workflow.wait(workflow.connect(), 10)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as bundle:
-        parts = [{"name": name, "kind": "volume", "file": f"{name}.nii.gz"} for name in ("image", "uncertainty")]
-        bundle.writestr("manifest.json", json.dumps({"parts": parts, "version": "v1", "warnings": ["look twice"]}))
-        for part in parts:
-            bundle.writestr(part["file"], clinic.study)
-    clinic.server.reply("POST", "/infer/finer", multipart({}, packed.getvalue(), "result.zip"), kind=MULTIPART)
-    workflow.wait(workflow.next_sample(), 10)
-    outcome = workflow.wait(workflow.run_model("finer", options={"strength": 0.5}), 10)
-    asked = json.loads(form_parts(clinic.server.requests("POST", "/infer/finer")[0])["params"])
-    assert asked["result_extension"] == ".zip" and asked["strength"] == 0.5
-    found = [scene.node(node).GetName() for node in outcome.volume_ids]
-    assert ["image" in found[0], "uncertainty" in found[1]] == [True, True]
-    assert "look twice" in workflow.state.message.details
-    assert workflow.undo_last() and len(scalar_volumes(scene)) == 1
 
 
 def test_changed_voxels_are_not_taken_for_the_server_s(workflow: Workflow, clinic: Clinic, user: Asked) -> None:

@@ -181,7 +181,7 @@ def test_a_share_is_a_slider(user: User, server: Any) -> None:
 
 
 def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> None:
-    from MedGANLib.panels.run import model_text
+    from MedGANLib.panels.models import model_text
 
     user.connect(server.url)
     model = user.state.models[0]
@@ -190,7 +190,7 @@ def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> Non
 
 
 def test_what_a_model_gives_is_told_by_its_task(user: User, server: Any) -> None:
-    from MedGANLib.panels.run import model_text
+    from MedGANLib.panels.models import model_text
 
     user.connect(server.url)
     model = user.state.models[0]

@@ -127,6 +127,7 @@ class MedGANClient:
         image_id: str = "",
         file: Optional[PathLike] = None,
         label: Optional[PathLike] = None,
+        inputs: Optional[Mapping[str, PathLike]] = None,
         options: Optional[Mapping[str, Any]] = None,
         job_id: Optional[str] = None,
         result_extension: Optional[str] = None,
@@ -141,14 +142,15 @@ class MedGANClient:
             image_id: Study at the server.
             file: Volume to send in place of `image_id`.
             label: Label map to send along: the shape that a synthesis model fills.
-            options: The model's options.
+            inputs: Volumes to send for further inputs, by the model's names for them.
+            options: The model's options; and, by name, the studies of the server that are its further inputs.
             job_id: Name of the job at the server; by default a random one.
             result_extension: `.nii.gz`, `.nrrd` or `.zip` (bundle); by default the server chooses.
             progress: Called while sending, running and receiving.
             cancel: Ends the call, and the job at the server too.
         """
-        job = job_id or secrets.token_hex(8)
-        files = {name: Path(path) for name, path in (("file", file), ("label", label)) if path}
+        job, sent = job_id or secrets.token_hex(8), {"file": file, "label": label, **(inputs or {})}
+        files = {name: Path(path) for name, path in sent.items() if path}
         body = MultipartBody({"params": json.dumps(self._params(options, job, result_extension))}, files)
         request = self._request("POST", f"/infer/{quote(model, safe='')}", body=body, cancel=cancel)
         request.query = {"image": image_id} if image_id else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Set, Tuple
+from typing import Any, Iterable, Optional, Sequence, Set, Tuple
 
 from .errors import ConsentDeclined, TooLarge
 from .records import ServerInfo
@@ -11,6 +11,9 @@ from .volumes import dimensions
 
 NOT_SENT = "Not sent: the patient's name and ID, dates, other DICOM tags, file and node names, other volumes."
 RUN = "Sent: the voxels and the geometry of this volume. The server runs the model on it and does not keep it."
+RUN_ON_SEVERAL = (
+    "Sent: the voxels and the geometry of these volumes. The server runs the model on them and does not keep them."
+)
 STORE = (
     "Sent: the voxels and the geometry of this volume, with your label. The server keeps both as a study for training."
 )
@@ -33,12 +36,12 @@ class ConsentBook:
         self._ask = ask
         self._given: Set[Tuple[str, bool, bool]] = set()
 
-    def ensure(self, server: str, volume: Any, stored: bool, shape_of: str = "") -> None:
+    def ensure(self, server: str, volumes: Sequence[Any], stored: bool, shape_of: str = "") -> None:
         """Ask unless the user has agreed before; agreeing to storage includes a mere run, to a volume a mere shape.
 
         Args:
             server: The server's address.
-            volume: What is sent.
+            volumes: What is sent; one question covers all.
             stored: Whether the server keeps it.
             shape_of: Name of the segmentation when it is a label map without any image.
 
@@ -49,9 +52,10 @@ class ConsentBook:
         enough = {(server, kept, only) for kept in (stored, True) for only in (shape, False)}
         if enough & self._given:
             return
-        sent = TEXTS[stored, shape]
-        name = shape_of or volume.GetName()
-        request = ConsentRequest(server, name, megabytes(volume), sent, NOT_SENT, stored, shape)
+        sent = RUN_ON_SEVERAL if len(volumes) > 1 and not stored else TEXTS[stored, shape]
+        name = shape_of or ", ".join(volume.GetName() for volume in volumes)
+        size = sum(megabytes(volume) for volume in volumes)
+        request = ConsentRequest(server, name, size, sent, NOT_SENT, stored, shape)
         if self._ask is None or not self._ask(request):
             thing = "A patient's shape" if shape else "A volume"
             raise ConsentDeclined("Nothing was sent.", f"{thing} leaves this computer only with your consent.")
@@ -71,6 +75,19 @@ def check_size(volume: Any, server: Optional[ServerInfo]) -> None:
     limit = server.max_upload_mb if server else 0
     if limit and size > limit:
         raise TooLarge(f"The volume has {size:.0f} MB; the server takes {limit}.", "Crop or resample the volume.")
+
+
+def check_sizes(volumes: Iterable[Any], server: Optional[ServerInfo]) -> None:
+    """Refuse volumes of which one, or all together, are more than the server takes; raises `TooLarge`."""
+    total = 0.0
+    for volume in volumes:
+        check_size(volume, server)
+        total += megabytes(volume)
+    limit = server.max_upload_mb if server else 0
+    if limit and total > limit:
+        raise TooLarge(
+            f"The volumes have {total:.0f} MB together; the server takes {limit}.", "Crop or resample the volumes."
+        )
 
 
 def megabytes(volume: Any) -> float:

@@ -8,12 +8,13 @@ import re
 import secrets
 import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Tuple
 
 from .errors import Disconnected, NotAnImage
 from .multipart import BLOCK, read_blocks, suffix_of
-from .records import Sample
+from .records import InferResult, Sample
 
 
 def cached_name(sample: Sample) -> str:
@@ -71,3 +72,8 @@ def unpacked(path: Path, folder: Path) -> Path:
     if path.parent == folder:
         path.unlink()
     return plain
+
+
+def unpack_parts(result: InferResult, folder: Path) -> InferResult:
+    """Return a result whose files need no unpacking any more; see `unpacked`."""
+    return replace(result, parts=tuple(replace(part, path=unpacked(part.path, folder)) for part in result.parts))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from .downloads import unpacked
-from .errors import SceneProblem
+from .downloads import unpack_parts
+from .errors import NotFound, SceneProblem
 from .jobs import Job, Work
 from .markups import points_option, roi_option
 from .records import InferResult, ModelInfo
@@ -55,7 +54,7 @@ class Inferring(Studying):
         context: Dict[str, Any] = {}
 
         def prepare() -> Work:
-            description, stage = self._model(model), self._stage(volume, segmentation)
+            description, stage = self._study_model(model), self._stage(volume, segmentation)
             context.update(model=description, stage=stage)
             asked = {**(options or {}), **self._placed(description, stage, points, roi)}
             return self._inference(description, stage.volume, asked)
@@ -89,6 +88,12 @@ class Inferring(Studying):
         self.state.can_undo = False
         super().forget_scene()
 
+    def _study_model(self, name: str) -> ModelInfo:
+        model = self._model(name)
+        if model.reconstructs:
+            raise NotFound(f"'{model.title}' makes better images.", "Run it in the section Reconstruct.")
+        return model
+
     def _stage(self, volume: Any, segmentation: Any) -> Stage:
         target = volume or self._volume()
         check_sendable(target)
@@ -112,7 +117,7 @@ class Inferring(Studying):
         client = self._server()
         image_id = known_id(volume, client.address)
         file = None if image_id else self._outgoing(volume, stored=False)
-        extension = ".zip" if model.output == "both" or model.reconstructs else None
+        extension = ".zip" if model.output == "both" else None
 
         def work(job: Job) -> InferResult:
             result = client.infer(
@@ -125,10 +130,9 @@ class Inferring(Studying):
                 progress=job.report,
                 cancel=job.token,
             )
-            parts = tuple(replace(part, path=unpacked(part.path, self.folder)) for part in result.parts)
-            return replace(result, parts=parts)
+            return unpack_parts(result, self.folder)
 
-        return then_remove(file, work)
+        return then_remove([file], work)
 
     def _show(self, result: InferResult, model: ModelInfo, stage: Stage, begun: float) -> RunOutcome:
         if not self._scene.has(stage.volume):

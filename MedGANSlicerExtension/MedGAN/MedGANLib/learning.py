@@ -51,7 +51,7 @@ class Learning(Inferring):
             export = self._export(description, segmentation or self._segmentation(target), target)
             context.update(volume=target, export=export)
             try:
-                return then_remove(export.path, self._submission(description, target, export.path))
+                return then_remove([export.path], self._submission(description, target, export.path))
             except MedGANError:
                 export.path.unlink()
                 raise
@@ -154,7 +154,7 @@ class Learning(Inferring):
                 cancel=job.token,
             )
 
-        return then_remove(file, work)
+        return then_remove([file], work)
 
     def _trained(self, status: TrainingStatus) -> TrainingStatus:
         was_running = self.state.training.running

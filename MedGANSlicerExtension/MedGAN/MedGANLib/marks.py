@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from .gallery import Gallery, Sample
-from .headers import marks
+from .headers import ALTERED, marks
 from .volumes import MODEL, SYNTHETIC, VERSION, is_synthetic
 
 SEED = "MedGAN.Seed"
 CLASS = "MedGAN.Class"
 """Node attributes of a sample beside those in `volumes`: what it was made with."""
+RECONSTRUCTED = "MedGAN.Reconstructed"
+STRENGTH = "MedGAN.Strength"
+"""Node attributes of a reconstruction: that it is one, and how strongly a GAN altered it."""
 PREFIX = "SYNTHETIC – "
 """Begins the name of every sample's node, and so what Slicer writes into the corner of a slice view."""
+ALTERED_PREFIX = "ALTERED – "
+"""The same for an image that a GAN altered, or that a network made of others."""
 
 
 def mark_sample(node: Any, gallery: Gallery, sample: Sample) -> None:
@@ -26,6 +31,25 @@ def mark_sample(node: Any, gallery: Gallery, sample: Sample) -> None:
     node.SetAttribute(VERSION, gallery.version)
     node.SetAttribute(SEED, str(sample.seed))
     node.SetAttribute(CLASS, sample.class_name or None)
+
+
+def mark_reconstruction(node: Any, model: str, version: str, altered: bool = False, strength: float = 0.0) -> None:
+    """Note on a node that a model made it of what was measured; an altered one counts as synthetic everywhere."""
+    node.SetAttribute(RECONSTRUCTED, "true")
+    node.SetAttribute(MODEL, model)
+    node.SetAttribute(VERSION, version)
+    if altered:
+        node.SetAttribute(SYNTHETIC, "true")
+        node.SetAttribute(ALTERED, "true")
+        node.SetAttribute(STRENGTH, f"{strength:g}")
+
+
+def view_mark(volume: Any) -> str:
+    """Return the word for views that show a volume; empty for one that was acquired."""
+    for attribute, word in ((ALTERED, "ALTERED"), (RECONSTRUCTED, "RECONSTRUCTED"), (SYNTHETIC, "SYNTHETIC")):
+        if volume.GetAttribute(attribute) == "true":
+            return word
+    return ""
 
 
 def take_marks(volume: Any, path: Path) -> None:

@@ -106,6 +106,11 @@ class ModelInfo:
         """Whether it makes a better image of a study, with a map of how far off it may be beside."""
         return self.is_medgan and self.task == "reconstruction"
 
+    @property
+    def input_names(self) -> Tuple[str, ...]:
+        """Names of the images that it needs; the first one is the study's."""
+        return tuple(str(entry.get("name") or "image") for entry in self.inputs) or ("image",)
+
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
         """Names of the options marked `"x-widget": widget` (`points`, `roi` or `labelmap`)."""
         return tuple(name for name, option in self.option_properties.items() if option.get("x-widget") == widget)
@@ -255,7 +260,7 @@ class ResultPart:
     """One file of a result: `kind` is `labelmap` or `volume`; `labels` name -> value; `units` of a volume.
 
     A synthesis model says of each part to which sample it belongs (from 1 on; 0 when it is no sample), and the seed
-    and the class that the sample was made with.
+    and the class that the sample was made with; a reconstruction model, whether a GAN altered it, and how strongly.
     """
 
     name: str
@@ -267,6 +272,8 @@ class ResultPart:
     sample: int = 0
     seed: Optional[int] = None
     class_name: str = ""
+    altered: bool = False
+    strength: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def _unpack(bundle: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path) -> 
         sample=int(entry.get("sample") or 0),
         seed=None if entry.get("seed") is None else int(entry["seed"]),
         class_name=str(entry.get("class") or ""),
+        altered=bool(entry.get("altered")),
+        strength=float(entry.get("strength") or 0.0),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Callable, Mapping, Optional, Tuple
 
 from .gallery import Gallery
 from .jobs import Job
+from .reconstructions import Reconstruction
 from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
 
 
@@ -93,6 +94,7 @@ class State:
         message: The latest news.
         last_result: What the last run left in the scene.
         gallery: The samples that a synthesis model made last.
+        reconstruction: The last reconstruction that is in the scene.
     """
 
     connected: bool = False
@@ -108,3 +110,4 @@ class State:
     message: Message = Message("info", "Not connected.")
     last_result: Optional[RunOutcome] = None
     gallery: Optional[Gallery] = None
+    reconstruction: Optional[Reconstruction] = None

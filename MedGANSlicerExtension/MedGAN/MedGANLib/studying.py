@@ -6,13 +6,13 @@ import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .client import MedGANClient
 from .connecting import Connecting
-from .consents import ConsentBook, check_size
+from .consents import ConsentBook, check_sizes
 from .downloads import unpacked
-from .errors import SceneProblem
+from .errors import MedGANError, SceneProblem
 from .headers import is_left_handed
 from .jobs import Job, JobQueue, Work
 from .marks import PREFIX, take_file_marks, take_marks, upload_params
@@ -90,7 +90,9 @@ class Studying(Connecting):
             client, volume = self._server(), self._volume()
             file = self._outgoing(volume, stored=True)
             name, mark = image_id or self._upload_id(volume), upload_params(volume)
-            return then_remove(file, lambda job: (volume, client.upload_image(file, name, job.report, job.token, mark)))
+            return then_remove(
+                [file], lambda job: (volume, client.upload_image(file, name, job.report, job.token, mark))
+            )
 
         def finish(sent: Tuple[Any, str]) -> str:
             self._now_known(*sent)
@@ -161,13 +163,26 @@ class Studying(Connecting):
 
     def _outgoing(self, volume: Any, stored: bool) -> Path:
         """Write a volume to a file that may be sent: after a look at it, the limits, and the user's consent."""
-        check_sendable(volume)
-        take_file_marks(volume)
-        check_size(volume, self.state.server)
-        self.consents.ensure(self._server().address, volume, stored)
-        file = self.folder / f"{secrets.token_hex(8)}.nrrd"
-        save_volume(volume, file)
-        return file
+        return self._all_outgoing({"": volume}, stored)[""]
+
+    def _all_outgoing(self, volumes: Mapping[str, Any], stored: bool) -> Dict[str, Path]:
+        """Write volumes to files that may be sent, after one question for all; by name, all or none of them."""
+        for volume in volumes.values():
+            check_sendable(volume)
+            take_file_marks(volume)
+        check_sizes(volumes.values(), self.state.server)
+        if volumes:
+            self.consents.ensure(self._server().address, list(volumes.values()), stored)
+        files: Dict[str, Path] = {}
+        try:
+            for name, volume in volumes.items():
+                files[name] = self.folder / f"{secrets.token_hex(8)}.nrrd"
+                save_volume(volume, files[name])
+        except MedGANError:
+            for file in files.values():
+                file.unlink(missing_ok=True)
+            raise
+        return files
 
     def _upload_id(self, volume: Any) -> str:
         """Return the id under which a volume is uploaded; the same one when an upload has to be tried again."""
@@ -183,15 +198,16 @@ class Studying(Connecting):
             self._update(study=replace(self.state.study, image_id=image_id))
 
 
-def then_remove(file: Optional[Path], work: Work) -> Work:
-    """Return work that removes a file when it is over, however it ends."""
+def then_remove(files: Iterable[Optional[Path]], work: Work) -> Work:
+    """Return work that removes files when it is over, however it ends."""
 
     def wrapped(job: Job) -> Any:
         try:
             return work(job)
         finally:
-            if file:
-                file.unlink(missing_ok=True)
+            for file in files:
+                if file:
+                    file.unlink(missing_ok=True)
 
     return wrapped
 

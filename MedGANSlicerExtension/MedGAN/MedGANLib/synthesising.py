@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .adding import AddWork, told
 from .client import MedGANClient
 from .consents import check_size
-from .downloads import unpacked
+from .downloads import unpack_parts
 from .errors import MedGANError, NotFound, SceneProblem
 from .gallery import Addition, Gallery, Sample, learner_of, make_gallery
 from .jobs import Job, Work
@@ -201,7 +201,7 @@ class Synthesising(Learning):
             raise SceneProblem("The segmentation is not in the scene any more.", "Choose another one.")
         shape = make_shape(mask, label_table(model), segments)
         check_size(shape.grid, self.state.server)
-        self.consents.ensure(self._server().address, shape.grid, stored=False, shape_of=mask.GetName())
+        self.consents.ensure(self._server().address, [shape.grid], stored=False, shape_of=mask.GetName())
         return shape
 
     def _generation(self, model: ModelInfo, options: Dict[str, Any], shape: Optional[Shape]) -> Work:
@@ -224,10 +224,9 @@ class Synthesising(Learning):
                 progress=job.report,
                 cancel=job.token,
             )
-            parts = tuple(replace(part, path=unpacked(part.path, self.folder)) for part in result.parts)
-            return replace(result, parts=parts)
+            return unpack_parts(result, self.folder)
 
-        return then_remove(file, work)
+        return then_remove([file], work)
 
     def _hang(self, result: InferResult, model: ModelInfo, shape: Optional[Shape], closed: int, server: str) -> Gallery:
         if closed != self._scenes_closed:
@@ -259,7 +258,7 @@ class Synthesising(Learning):
             raise SceneProblem("No sample is accepted that is not added yet.", "Accept the good ones first.")
         if gallery.from_shape:
             grid = read_node(gallery.waiting[0].image, "vtkMRMLScalarVolumeNode")
-            self.consents.ensure(gallery.server, grid, stored=True, shape_of="samples in the shape of your segments")
+            self.consents.ensure(gallery.server, [grid], stored=True, shape_of="samples in the shape of your segments")
         return gallery
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any, List
 
 from . import preferences
+from .compare import ComparePanel
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
 from .disclosure import SECTIONS, Disclosure
 from .gallery import GalleryPanel
+from .reconstruct import ReconstructPanel
 from .run import RunPanel
 from .shared import Shared
 from .slice_marks import SliceMarks
@@ -24,8 +26,10 @@ from .versions import VersionsPanel
 
 __all__ = [
     "SECTIONS",
+    "ComparePanel",
     "CorrectPanel",
     "GalleryPanel",
+    "ReconstructPanel",
     "Shared",
     "SliceMarks",
     "SynthesisePanel",
@@ -40,6 +44,8 @@ PANELS = (
     StudyPanel,
     RunPanel,
     CorrectPanel,
+    ReconstructPanel,
+    ComparePanel,
     SynthesisePanel,
     GalleryPanel,
     TrainingPanel,

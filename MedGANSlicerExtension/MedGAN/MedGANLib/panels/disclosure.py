@@ -36,12 +36,14 @@ class Disclosure:
     def _needs(self, state: State) -> Tuple[Need, ...]:
         connected, why = state.connected, "Connect to a server first."
         nothing = "This server has no model that makes images."
+        no_better = "This server has no model that reconstructs."
         segments = self._shared.segmentation is not None
         return (
             ("studySection", connected, why),
             ("runSection", connected, why),
             ("correctSection", segments or connected, why),
-            ("synthesiseSection", connected and bool(self._shared.synthesis_models), nothing if connected else why),
+            ("reconstructSection", bool(self._shared.reconstruction.models), no_better if connected else why),
+            ("synthesiseSection", bool(self._shared.synthesis.models), nothing if connected else why),
             ("trainSection", connected, why),
             ("versionsSection", connected, why),
         )
@@ -63,6 +65,7 @@ SECTIONS = (
     "studySection",
     "runSection",
     "correctSection",
+    "reconstructSection",
     "synthesiseSection",
     "trainSection",
     "versionsSection",

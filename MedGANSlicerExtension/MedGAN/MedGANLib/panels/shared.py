@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import slicer
 
 from ..records import ModelInfo
 from ..workflow import State, Workflow
+
+
+class Offer:
+    """The models that one section offers; which of them is chosen is kept in the parameter node."""
+
+    def __init__(self, shared: Shared, parameter: str, fits: Callable[[ModelInfo], bool]) -> None:
+        self._shared = shared
+        self._parameter = parameter
+        self._fits = fits
+
+    @property
+    def models(self) -> Tuple[ModelInfo, ...]:
+        """Those of the connected server."""
+        return tuple(m for m in self._shared.state.models if self._fits(m))
+
+    @property
+    def model(self) -> Optional[ModelInfo]:
+        """The chosen model; the first one when none was chosen yet."""
+        models, parameters = self.models, self._shared.parameters
+        name = getattr(parameters, self._parameter) if parameters else ""
+        return next((m for m in models if m.name == name), models[0] if models else None)
+
+    def choose(self, name: str) -> None:
+        """Keeps the choice of a model."""
+        parameters = self._shared.parameters
+        if parameters and getattr(parameters, self._parameter) != name:
+            setattr(parameters, self._parameter, name)
 
 
 class Shared:
@@ -18,12 +45,17 @@ class Shared:
         ui: The widgets of MedGAN.ui by name.
         workflow: What the clinician does.
         parameters: The module's parameter node wrapper; None while the scene is closed.
+        studying, synthesis, reconstruction: The models that run on a study, that make images out of nothing, and that
+            make better images of those there are.
     """
 
     def __init__(self, ui: Any, workflow: Workflow) -> None:
         self.ui = ui
         self.workflow = workflow
         self.parameters: Any = None
+        self.studying = Offer(self, "model", lambda m: not (m.synthesises or m.reconstructs))
+        self.synthesis = Offer(self, "synthesisModel", lambda m: m.synthesises)
+        self.reconstruction = Offer(self, "reconstructionModel", lambda m: m.reconstructs)
         self._active_volume = ""
         self._known: Tuple[str, str] = ("", "")
         self._following = False
@@ -50,33 +82,8 @@ class Shared:
 
     @property
     def model(self) -> Optional[ModelInfo]:
-        """The chosen model of the connected server; the first one when none was chosen yet."""
-        return _chosen(self.models, self.parameters.model if self.parameters else "")
-
-    @property
-    def models(self) -> Tuple[ModelInfo, ...]:
-        """The models that run on a study."""
-        return tuple(m for m in self.state.models if not m.synthesises)
-
-    @property
-    def synthesis_model(self) -> Optional[ModelInfo]:
-        """The chosen synthesis model; the first one when none was chosen yet."""
-        return _chosen(self.synthesis_models, self.parameters.synthesisModel if self.parameters else "")
-
-    @property
-    def synthesis_models(self) -> Tuple[ModelInfo, ...]:
-        """The models that make images out of nothing."""
-        return tuple(m for m in self.state.models if m.synthesises)
-
-    def choose_model(self, name: str) -> None:
-        """Keeps the choice of a model."""
-        if self.parameters and self.parameters.model != name:
-            self.parameters.model = name
-
-    def choose_synthesis_model(self, name: str) -> None:
-        """Keeps the choice of a synthesis model."""
-        if self.parameters and self.parameters.synthesisModel != name:
-            self.parameters.synthesisModel = name
+        """The chosen model of those that run on a study."""
+        return self.studying.model
 
     def options_of(self, model: str) -> Mapping[str, Any]:
         """The options with which a model ran last."""
@@ -131,7 +138,3 @@ def saved_options(text: str) -> Dict[str, Any]:
     except ValueError:
         return {}
     return saved if isinstance(saved, dict) else {}
-
-
-def _chosen(models: Sequence[ModelInfo], name: str) -> Optional[ModelInfo]:
-    return next((m for m in models if m.name == name), models[0] if models else None)

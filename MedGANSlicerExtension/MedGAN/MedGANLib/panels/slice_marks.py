@@ -7,13 +7,15 @@ from typing import Any, Dict, List, Tuple
 import slicer
 import vtk
 
-from ..volumes import is_synthetic
+from ..marks import view_mark
 from ..workflow import State
 from .shared import Shared
 
 UPPER_EDGE = 7
 """Position of `vtkCornerAnnotation` that Slicer's own annotations leave free."""
 COMPOSITE = "vtkMRMLSliceCompositeNode"
+WORDS = ("SYNTHETIC", "ALTERED", "RECONSTRUCTED")
+"""What a view can show, the farthest from what was measured first."""
 
 
 class SliceMarks:
@@ -27,7 +29,7 @@ class SliceMarks:
         self._follow()
 
     def show(self, state: State) -> None:
-        """Marks the views that show something synthetic."""
+        """Marks the views that show what was not acquired."""
         self._follow()
 
     def cleanup(self) -> None:
@@ -61,8 +63,8 @@ class SliceMarks:
     def _mark(self, composite: Any) -> None:
         shown = [composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()]
         volumes = [self._scene.GetNodeByID(node_id) for node_id in shown if node_id]
-        synthetic = any(volume is not None and is_synthetic(volume) for volume in volumes)
-        _write(composite.GetLayoutName(), "SYNTHETIC" if synthetic else "")
+        words = {view_mark(volume) for volume in volumes if volume is not None}
+        _write(composite.GetLayoutName(), next((word for word in WORDS if word in words), ""))
 
 
 def _write(view_name: str, text: str) -> None:

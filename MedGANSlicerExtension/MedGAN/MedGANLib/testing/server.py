@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from .images import read_nrrd, write_nifti_gz, write_nrrd
+from .reconstruction import make_reconstruction
 from .synthesis import SYNTHESIS, make_bundle
 from .world import MODEL, Refusal, World
 
@@ -159,6 +160,8 @@ class Handler(BaseHTTPRequestHandler):
         """POST /infer/{model}."""
         if model == SYNTHESIS and self.world.synthesis:
             return self._synthesise(body)
+        if model in self.world.reconstructions:
+            return self._reconstruct(model, body)
         if model != MODEL:
             raise Refusal(404, "unknown_model", f"There is no model '{model}'.", f"Models: {MODEL}.")
         fields = read_multipart(self.headers.get("Content-Type", ""), body)
@@ -179,12 +182,27 @@ class Handler(BaseHTTPRequestHandler):
         said = json.dumps({"model": SYNTHESIS, "version": "v0001", "synthetic": True}).encode()
         self._send(*write_multipart({"params": ("", said), "image": ("result.zip", bundle)}))
 
-    def _volume(self, fields: Mapping[str, Tuple[str, bytes]]) -> Tuple[np.ndarray, np.ndarray]:
-        if "file" in fields:
-            data = fields["file"][1]
+    def _reconstruct(self, model: str, body: bytes) -> None:
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        params = json.loads(fields["params"][1])
+        self.world.infer_params.append(params)
+        names = [entry["name"] for entry in self.world.reconstructions[model]["medgan"]["inputs"]]
+        volumes = {"image": self._volume(fields)}
+        volumes.update({name: self._volume(fields, name, str(params.get(name, ""))) for name in names[1:]})
+        studies = {"image": self.query.get("image"), **{name: params.get(name) for name in names[1:]}}
+        self.world.inputs.append({name: studies[name] or "file" for name in names})
+        self._work(str(params.get("job_id", "")))
+        said = json.dumps({"model": model, "version": "v0001"}).encode()
+        bundle = make_reconstruction(model, params, volumes)
+        self._send(*write_multipart({"params": ("", said), "image": ("result.zip", bundle)}))
+
+    def _volume(self, fields: Mapping[str, Tuple[str, bytes]], part: str = "file", study: str = "") -> Any:
+        """Returns voxels and matrix of a volume that was sent, or of a study that was named."""
+        if part in fields:
+            data = fields[part][1]
             self.world.received.append(len(data))
         else:
-            data = self._study(self.query.get("image", ""))
+            data = self._study(study or self.query.get("image", ""))
         try:
             return read_nrrd(data)
         except (ValueError, KeyError) as error:

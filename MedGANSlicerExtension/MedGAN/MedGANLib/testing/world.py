@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 
 from .images import BRIGHT, phantom, write_nrrd
+from .reconstruction import reconstructions_json
 from .synthesis import SYNTHESIS, synthesis_json
 
 MODEL = "hippocampus_segmentation"
@@ -122,6 +123,8 @@ class World:
         synthesis: What the server says of its synthesis model; empty when it has none.
         synthetic: Id -> params of the studies that were made by a model.
         shapes: Label maps that came with the runs of the synthesis model.
+        reconstructions: Name -> what the server says of its reconstruction models.
+        inputs: For each run of one: input's name -> id of the study that it was, or `file`.
     """
 
     infer_seconds: float = 0.0
@@ -141,6 +144,8 @@ class World:
     synthesis: Dict[str, Any] = field(default_factory=synthesis_json)
     synthetic: Dict[str, Mapping[str, Any]] = field(default_factory=dict)
     shapes: List[bytes] = field(default_factory=list)
+    reconstructions: Dict[str, Dict[str, Any]] = field(default_factory=reconstructions_json)
+    inputs: List[Dict[str, str]] = field(default_factory=list)
 
     def add_phantoms(self, count: int) -> None:
         """Adds synthetic studies called case_1, case_2 …"""
@@ -271,7 +276,11 @@ class World:
             "description": "MedGAN test server",
             "version": "0.8.5",
             "labels": {"anterior": 1, "posterior": 2},
-            "models": {MODEL: self._model_json(), **({SYNTHESIS: self.synthesis} if self.synthesis else {})},
+            "models": {
+                MODEL: self._model_json(),
+                **({SYNTHESIS: self.synthesis} if self.synthesis else {}),
+                **self.reconstructions,
+            },
             "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
             "strategies": {
                 "uncertainty": {"description": "Where the model is least sure"},
