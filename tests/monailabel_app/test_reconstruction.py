@@ -59,7 +59,8 @@ def test_info(client: TestClient) -> None:
     options = found[FINER]["medgan"]["options"]["properties"]
     assert options["scale"]["enum"] == ["2x", "4x"] and options["scale"]["default"] == "2x"
     assert options["strength"]["x-widget"] == "slider" and options["strength"]["default"] == 0
-    assert found[CLEANER]["medgan"]["options"]["properties"] == {}, "it has neither"
+    assert options["test_time_augmentation"]["default"] is True
+    assert set(found[CLEANER]["medgan"]["options"]["properties"]) == {"test_time_augmentation"}, "it has no other"
     assert found[FINER]["medgan"]["task"] == "reconstruction" and found[FINER]["medgan"]["output"] == "volume"
 
 

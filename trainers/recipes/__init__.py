@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
-from trainers.recipes import chest_xray_synthesis, hippocampus_synthesis, mr_reconstruction, paired_reconstruction
+from trainers.recipes import chest_xray_synthesis, fusion, hippocampus_synthesis, mr_reconstruction, paired_reconstruction
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
+from trainers.tasks.fusion.train import FusionRecipe
 from trainers.tasks.reconstruction.train import ReconstructionRecipe
 from trainers.tasks.segmentation.task import SegmentationConfig
 from trainers.tasks.synthesis.recipe import SynthesisRecipe
@@ -46,3 +47,4 @@ RECONSTRUCTION_RECIPES: dict[str, ReconstructionRecipe] = {
         paired_reconstruction.T1_TO_T2,
     )
 }
+FUSION_RECIPES: dict[str, FusionRecipe] = {fusion.SPEC.name: fusion.RECIPE}

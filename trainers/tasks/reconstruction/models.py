@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.spec import ModelSpec
+from trainers.tasks.fusion.infer import Fuser
 from trainers.tasks.reconstruction.infer import Reconstructed, Reconstructor
 from trainers.tasks.reconstruction.slices import SliceReconstructor
 from trainers.tasks.reconstruction.undersampled import UndersampledReconstructor
@@ -26,6 +27,7 @@ class ReconstructionModel(Protocol):
 
 
 MODELS: dict[str, Callable[..., ReconstructionModel]] = {
+    "fusion": Fuser,
     "low_dose": SliceReconstructor,
     "translation": SliceReconstructor,
     "undersampling": UndersampledReconstructor,

@@ -20,7 +20,7 @@ from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json, read_json
-from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConfig, fit
+from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConfig, TrainingTask, fit
 from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
@@ -51,7 +51,7 @@ class ReconstructionRecipe:
     spec: ModelSpec
     config: ReconstructionConfig
     fit: FitConfig
-    adversarial: float = 0.005
+    adversarial: float = 0.03
     steps: int = 500
     validation: int = 10
     test: int = 40
@@ -122,7 +122,7 @@ def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, o
     torch.manual_seed(recipe.config.seed)
     network, measurement = build(recipe.spec.network), measurement_of(recipe.spec.preprocess)
     task = ReconstructionTask(network, measurement, images, watched, recipe.config)
-    return _trained("l1", task, recipe.fit, out / WEIGHTS_FILE, out, monitor)
+    return trained("l1", task, recipe.fit, out / WEIGHTS_FILE, out, monitor)
 
 
 def _adversarial_stage(
@@ -134,16 +134,18 @@ def _adversarial_stage(
     config = replace(recipe.config, adversarial=recipe.adversarial)
     task = ReconstructionTask(network, measurement_of(recipe.spec.preprocess), images, watched, config)
     loop = replace(recipe.fit, steps=recipe.steps, learning_rate=recipe.fit.learning_rate / 4, betas=(0.5, 0.99))
-    stage = _trained(GAN, task, loop, part_file(out, GAN), out / GAN, monitor)
+    stage = trained(GAN, task, loop, part_file(out, GAN), out / GAN, monitor)
     if World.from_environment().rank == 0:
         shutil.rmtree(out / GAN, ignore_errors=True)
     return stage
 
 
-def _trained(
-    name: str, task: ReconstructionTask, loop: FitConfig, weights: Path, folder: Path, monitor: Monitor
+def trained(
+    name: str, task: TrainingTask, loop: FitConfig, weights: Path, folder: Path, monitor: Monitor, metric: str = "psnr"
 ) -> Stage:
     """Trains a stage, unless its weights are there and were trained in the same way; returns what is known of it.
+
+    `metric` is what is told of the validation patients.
 
     Raises:
         CheckpointMismatch: the weights that are there were trained in another way.
@@ -160,7 +162,7 @@ def _trained(
     stage: Stage = {
         "way": way,
         "minutes": round(history.seconds / 60, 1),
-        "validation_psnr_by_step": [[step, round(m["psnr"], 3)] for step, m in history.metrics],
+        f"validation_{metric}_by_step": [[step, round(m[metric], 3)] for step, m in history.metrics],
     }
     if World.from_environment().rank == 0:
         atomic_write_json(file, {**known, name: stage})  # before the weights: those without a record are of no use
