@@ -10,7 +10,7 @@ from rich.table import Table
 
 from trainers.commands import reconstruct, reconstruction, segmentation, synthesis
 from trainers.commands.shared import console
-from trainers.recipes import RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
+from trainers.recipes import FUSION_RECIPES, RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.synthesis.presets import PRESETS
 from trainers.zoo import model_folders, versions
@@ -38,7 +38,7 @@ def list_models() -> None:
         for version in versions(folder):
             table.add_row(*map(escape, _row(version)))
     console.print(table)
-    console.print("Recipes: " + ", ".join([*RECIPES, *SYNTHESIS_RECIPES, *RECONSTRUCTION_RECIPES]))
+    console.print("Recipes: " + ", ".join([*RECIPES, *SYNTHESIS_RECIPES, *RECONSTRUCTION_RECIPES, *FUSION_RECIPES]))
     console.print("Presets of synthesis: " + ", ".join(PRESETS))
 
 

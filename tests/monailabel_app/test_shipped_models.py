@@ -11,6 +11,7 @@ from monailabel_app.config import SHIPPED_MODELS
 from monailabel_app.infers import TASKS, load
 from monailabel_app.infers.base import any_spec
 from monailabel_app.registry import Registry
+from trainers.files import read_json
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import evaluate, reference_cases
 
@@ -57,3 +58,13 @@ def test_images_are_made_again_by_their_seed_and_are_not_flat(name: str, tmp_pat
     again = model(number=1, seed=second.seed, target=second.target, modality=second.modality)[0]
     assert np.array_equal(second.image.array, again.image.array)
     assert first.image.array.std() > 0 and not np.array_equal(first.image.array, second.image.array)
+
+
+@pytest.mark.parametrize("name", of_task("reconstruction"))
+def test_figures_are_told_beside_what_one_has_without_a_network(name: str, tmp_path: Path) -> None:
+    version = shipped(tmp_path).current(name)
+    load(version.path)
+    spec = ModelSpec.load(version.path)
+    assert spec.licence.startswith("CC BY"), "weights ship only where their data allow it"
+    assert (version.path / "samples.png").is_file() and "95 %" in (version.path / "card.md").read_text()
+    assert read_json(version.path / "figures.json")["per_case"] if (version.path / "figures.json").is_file() else True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,23 +11,33 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Device, Kind, Model, command_line, console, explained
+from trainers.commands.fusion import Images, evaluate_fusion, show_fusion
+from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
 from trainers.data.readers import open_data
+from trainers.data.readers.sequences import open_aligned
+from trainers.data.sets import DataSet
 from trainers.files import atomic_write_json
 from trainers.known import split_known
-from trainers.recipes import RECONSTRUCTION_RECIPES
+from trainers.recipes import FUSION_RECIPES, RECONSTRUCTION_RECIPES
+from trainers.spec import ModelSpec
+from trainers.tasks.fusion.train import FusionRecipe
+from trainers.tasks.fusion.train import train as train_fusion
+from trainers.tasks.fusion.windows import FUSION
 from trainers.tasks.reconstruction.evaluate import Report, evaluate
 from trainers.tasks.reconstruction.infer import Reconstructor
+from trainers.tasks.reconstruction.measurements import measurement_of
 from trainers.tasks.reconstruction.train import train
 from trainers.zoo import find_model
 
+RECIPES = ", ".join([*RECONSTRUCTION_RECIPES, *FUSION_RECIPES])
+
 
 def train_reconstruction(
-    data: Annotated[Path, typer.Option(help="Folder of clean volumes.", exists=True)],
+    data: Annotated[Path, typer.Option(help="Clean volumes; for fusion a folder a patient, with CT, …", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
-    model: Annotated[str, typer.Option(help=f"Recipe: {', '.join(RECONSTRUCTION_RECIPES)}.")] = "mr_super_resolution",
+    model: Annotated[str, typer.Option(help=f"Recipe: {RECIPES}.")] = "mr_super_resolution",
     kind: Kind = "auto",
     steps: Annotated[int, typer.Option(help="Steps of the L1 weights; 0 takes the recipe's.")] = 0,
     adversarial_steps: Annotated[int, typer.Option(help="Steps of the adversarial weights; 0 takes the recipe's.")] = 0,
@@ -36,9 +47,9 @@ def train_reconstruction(
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
 ) -> None:
     """Train a reconstruction model, then measure it on patients kept away. Several GPUs: start with torchrun."""
-    recipe = RECONSTRUCTION_RECIPES.get(model)
+    recipe: Any = RECONSTRUCTION_RECIPES.get(model) or FUSION_RECIPES.get(model)
     if recipe is None:
-        raise typer.BadParameter(f"There is no recipe {model!r}. Known: {', '.join(RECONSTRUCTION_RECIPES)}.")
+        raise typer.BadParameter(f"There is no recipe {model!r}. Known: {RECIPES}.")
     changes: dict[str, Any] = {
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "threads": threads,
     }  # fmt: skip
@@ -49,16 +60,32 @@ def train_reconstruction(
         config=replace(recipe.config, seed=seed),
     )
     with explained(), console_monitor() as monitor:
-        report = train(recipe, open_data(data, kind), out, command_line(), monitor)
+        opened, report, fused = open_data(data, kind), None, None
+        if isinstance(recipe, FusionRecipe):
+            fused = train_fusion(recipe, opened, out, command_line(), monitor)
+        else:
+            report = train(recipe, opened, out, command_line(), monitor)
     if report:
         _show(report, out)
+    show_fusion(fused or [], str(out))
 
 
 def evaluate_reconstruction(
     model: Model,
     data: Annotated[
-        Path, typer.Option(help="Clean volumes; they are made worse as the model's spec says.", exists=True)
-    ],
+        Path | None, typer.Option(help="Clean volumes; they are made worse as the model's spec says.", exists=True)
+    ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(help="For fusion and translation, instead of --data: a folder an image.", exists=True),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="For translation: the folder of what should come out.", exists=True)
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(help="CT, MR, PET or grey, of each of --inputs; else volumes go by name, pictures are grey."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     kind: Kind = "auto",
     seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0)] = 0,
@@ -66,16 +93,57 @@ def evaluate_reconstruction(
 ) -> None:
     """PSNR, SSIM and texture of both ends of the slider, beside what one has without a network.
 
-    Patients in --data that the model learned from, or that were watched meanwhile, are left out.
+    Of fusion: EN, SD, MI, VIF, Qabf and SSIM, beside the brighter of both images at each pixel and their average.
+    Patients that the model learned from, or that were watched meanwhile, are left out.
     """
-    with explained(), console_monitor() as monitor:
+    with explained():
         folder = find_model(model)
-        reconstructor = Reconstructor(folder, device)
+        spec = ModelSpec.load(folder)
+        if spec.preprocess.get("measurement") == FUSION:
+            if target:
+                raise Mendable("Nobody knows the true fused image, so there is no --target for fusion.")
+            _evaluate_fusion(folder, Images(data, inputs or (), kind, modality or ()), json, device)
+        elif modality:
+            raise Mendable(f"{spec.name} has its modalities from its spec; leave --modality out.")
+        else:
+            opened, channels = _open(spec, data, inputs or (), target, kind)
+            _evaluate(folder, opened, channels, json, seed, device)
+
+
+def _evaluate_fusion(folder: Path, images: Images, json: Path | None, device: str) -> None:
+    with console_monitor() as monitor:
+        reports = evaluate_fusion(folder, images, json, device, monitor)
+    show_fusion(reports, str(folder))
+
+
+def _open(
+    spec: ModelSpec, data: Path | None, inputs: Sequence[Path], target: Path | None, kind: str
+) -> tuple[DataSet, Sequence[str]]:
+    """The data, and the names of their channels; none if they are those of the model in its own order.
+
+    Raises:
+        Mendable: they are not told in one way, or in a way that this model is not measured on.
+    """
+    if data is not None and not inputs and target is None:
         opened = open_data(data, kind)
+        return opened, opened.channels
+    pairs = len(measurement_of(spec.preprocess).sequences) == 2
+    if not pairs:
+        raise Mendable(f"{spec.name} is measured on --data, and on that alone.")
+    if data is not None or len(inputs) != 1 or target is None:
+        raise Mendable("Give --data with a folder a patient, or --inputs and --target with equal file names.")
+    return open_aligned([target, inputs[0]]), ()
+
+
+def _evaluate(
+    folder: Path, opened: DataSet, channels: Sequence[str], json: Path | None, seed: int, device: str
+) -> None:
+    with console_monitor() as monitor:
+        reconstructor = Reconstructor(folder, device)
         entries, _ = split_known(reconstructor.spec, opened.entries)
         if not entries:
-            raise CasesError(f"The model learned from all patients in {data}. Give others.")
-        report = evaluate(reconstructor, entries, monitor, seed, opened.channels)
+            raise CasesError(f"The model learned from all patients in {opened.name}. Give others.")
+        report = evaluate(reconstructor, entries, monitor, seed, channels)
     _show(report, folder)
     if json:
         spec = reconstructor.spec

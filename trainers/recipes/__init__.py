@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainers.fit import FitConfig
-from trainers.recipes import chest_xray_synthesis, fusion, hippocampus_synthesis, mr_reconstruction, paired_reconstruction
+from trainers.recipes import (
+    chest_xray_synthesis,
+    fusion,
+    hippocampus_synthesis,
+    mr_reconstruction,
+    paired_reconstruction,
+)
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
 from trainers.tasks.fusion.train import FusionRecipe

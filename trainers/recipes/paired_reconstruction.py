@@ -36,7 +36,8 @@ def _sarcoma(modality: str, more: str) -> dict[str, Any]:
 
 def _recipe(spec: ModelSpec, config: ReconstructionConfig, fit: FitConfig, **more: Any) -> ReconstructionRecipe:
     """A recipe for a set of fourteen patients."""
-    return ReconstructionRecipe(spec, config, fit, **{"adversarial": 0.005, "steps": 400, "validation": 2, "test": 3, **more})
+    settings = {"adversarial": 0.005, "steps": 400, "validation": 2, "test": 3, **more}
+    return ReconstructionRecipe(spec, config, fit, **settings)
 
 
 def _fit(steps: int, batch_size: int) -> FitConfig:

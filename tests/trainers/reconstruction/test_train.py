@@ -137,3 +137,20 @@ def test_mistakes_are_told_in_one_line(clinic: Path, tmp_path: Path, small: None
     (few / "images" / one.name).write_bytes(one.read_bytes())
     wrong = CliRunner().invoke(app, ["train", "reconstruction", "--data", str(few), "--out", str(tmp_path / "o")])
     assert wrong.exit_code == 2
+
+
+def test_translation_is_measured_on_folders_of_each_modality(hospital: Path, tmp_path: Path, small: None) -> None:
+    out, steps = tmp_path / "m", ("--steps", "3", "--adversarial-steps", "2")
+    run("train", "reconstruction", "--model", "mr_to_ct", "--data", hospital, "--out", out, *steps)
+    for name in ("MR_T1", "CT"):
+        (tmp_path / name).mkdir()
+        for number in range(PATIENTS):
+            file = hospital / f"P{number}" / f"{name}.nii.gz"
+            (tmp_path / name / f"P{number}.nii.gz").write_bytes(file.read_bytes())
+    words = ["evaluate", "reconstruction", "--model", str(out), "--inputs", str(tmp_path / "MR_T1")]
+    run(*words, "--target", str(tmp_path / "CT"), "--json", str(tmp_path / "found.json"))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["cases"] == 3 and found["methods"]["l1"]["mae"]["value"] > 0, "patients it knows are left out"
+    for more, message in (([], "Give --data"), (["--modality", "CT"], "leave --modality out")):
+        wrong = CliRunner().invoke(app, [*words, *more])
+        assert wrong.exit_code == 2 and message in wrong.output

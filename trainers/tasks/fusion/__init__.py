@@ -1,0 +1,1 @@
+"""Fusion: one image of two modalities of the same place."""
