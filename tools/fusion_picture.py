@@ -1,6 +1,6 @@
 """Draws two images of a patient beside what a fusion model makes of them, as in docs/images/fusion.png.
 
-`python tools/fusion_picture.py --model ct_mr_pet_fusion --data sts_pet_ct_mr --patient STS_028 --out docs/images/fusion.png`
+`python tools/fusion_picture.py --model ct_mr_pet_fusion --data STS_DIR --patient STS_028 --out docs/images/fusion.png`
 """
 
 from __future__ import annotations
