@@ -191,7 +191,7 @@ def draw_reconstruction(folder: Path, address: str = "") -> None:
 
     Args:
         folder: Where it goes.
-        address: A running MedGAN server with a study and reconstruction models, the first of which is run; by default
+        address: A running MedGAN server with a study and reconstruction models, of which that of super-resolution is run; by default
             a small test server with half of the MNI152 template's voxels, whose "network" only interpolates.
     """
     with opened(folder) as user:
@@ -225,6 +225,9 @@ def _coarse_head() -> bytes:
 def _reconstruct(user: User) -> None:
     user.take_next()
     user.open_only("reconstructSection")
+    place = user.ui.reconstructionModelBox.findData("mr_super_resolution")
+    if place >= 0:
+        user.ui.reconstructionModelBox.currentIndex = place
     user.press("reconstructButton")
     user.idle(600)
     user.ui.viewBox.currentIndex = 1
