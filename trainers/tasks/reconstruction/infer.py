@@ -25,6 +25,8 @@ from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
 SMALLEST = 4
+MOST_VIEWED = 2**19
+"""Voxels, 80 x 80 x 80, up to which an image is looked at in several views: a whole head would take minutes."""
 THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
 
@@ -89,7 +91,8 @@ class Reconstructor(Runner):
             scale: how much finer, one of the measurement's `scales`; a larger one than the model's own is reached in
                 several turns, each of which agrees with the one before.
             monitor: hears `progress`; may cancel.
-            views: whether the safe image is the mean over mirrored views, which is better and takes four times as long.
+            views: whether the safe image is the mean over mirrored views, which is better and takes four times as long;
+                larger images are looked at once.
 
         Raises:
             VolumeError: an image too small to look at, or a model that needs k-space. ValueError: a strength or scale
@@ -101,6 +104,7 @@ class Reconstructor(Runner):
         self.check_strength(strength)
         turns = self._turns(scale)
         self.measurement.check(volume.array)
+        views = views and volume.array.size <= MOST_VIEWED
         order = order_of(volume.affine, self.measurement.thick_axis)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape) < SMALLEST:

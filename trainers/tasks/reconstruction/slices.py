@@ -14,6 +14,7 @@ from trainers.tasks.reconstruction.paired import Paired, Translation
 from trainers.tasks.reconstruction.run import AT_ONCE
 
 SMALLEST = 16
+MOST_VIEWED = 2**22  # voxels, 512 x 512 x 16: slices cost less than volumes
 TRANSLATED = "No {made} was acquired: this image was made of another modality, and disease may be missing or added."
 Floats = npt.NDArray[np.float32]
 
@@ -33,6 +34,7 @@ class SliceReconstructor(Reconstructor):
         assert isinstance(self.measurement, Paired)
         self.check_strength(strength)
         self._turns(scale)
+        views = views and volume.array.size <= MOST_VIEWED
         order = order_of(volume.affine, thick_last=True)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape[:2]) < SMALLEST:
