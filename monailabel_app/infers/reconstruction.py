@@ -64,7 +64,7 @@ class ReconstructionInfer(ImageInfer):
         if len(self.reads) > 1:
             properties |= self._which_modalities()
         if self.measurement in MEASUREMENTS and measurement_of(self.spec.preprocess).mirrors:
-            about = "The mean of mirrored views: nearer to the truth, at four times the time. Large images are seen once."
+            about = "The mean of mirrored views: nearer to the truth, at four times the time. Not of large images."
             properties["test_time_augmentation"] = switch("Average several views", about, True)
         if GAN in self.spec.parts:
             about = "0 is the safe image; towards 1 a GAN adds texture, which may be invented and is marked so."

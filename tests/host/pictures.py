@@ -191,8 +191,9 @@ def draw_reconstruction(folder: Path, address: str = "") -> None:
 
     Args:
         folder: Where it goes.
-        address: A running MedGAN server with a study and reconstruction models, of which that of super-resolution is run; by default
-            a small test server with half of the MNI152 template's voxels, whose "network" only interpolates.
+        address: A running MedGAN server with a study and reconstruction models, of which that of super-resolution is
+            run; by default a small test server with half of the MNI152 template's voxels, whose "network" only
+            interpolates.
     """
     with opened(folder) as user:
         from MedGANLib.testing.server import TestServer
