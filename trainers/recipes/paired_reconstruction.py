@@ -63,29 +63,23 @@ LOW_DOSE = _recipe(
     _fit(3000, 8),
 )  # fmt: skip
 
-CT_TO_MR = _recipe(
-    _spec(
-        "ct_to_mr", "CT to MR-like",
-        "Makes an image that looks like a T1-weighted MR of a CT. No MR was acquired.",
-        TRANSLATOR,
-        preprocess={"measurement": "translation", "source": "CT", "made": "MR", "sequences": ["MR_T1", "CT"]},
-        **_sarcoma("CT", INVENTED),
-    ),
-    ReconstructionConfig(patch=(64, 64)),
-    _fit(1500, 4),
-)  # fmt: skip
 
-MR_TO_CT = _recipe(
-    _spec(
-        "mr_to_ct", "MR to CT-like",
-        "Makes an image that looks like a CT, in Hounsfield units, of a T1-weighted MR. No CT was acquired.",
+def _translation(source: str, made: str, title: str, look: str) -> ReconstructionRecipe:
+    """CT from MR, or the other way round."""
+    named = {"CT": "CT", "MR": "MR_T1"}
+    settings = {"source": source, "made": made, "sequences": [named[made], named[source]]}
+    spec = _spec(
+        f"{source.lower()}_to_{made.lower()}", title,
+        f"Makes an image that looks like {look}. No {made} was acquired.",
         TRANSLATOR,
-        preprocess={"measurement": "translation", "source": "MR", "made": "CT", "sequences": ["CT", "MR_T1"]},
-        **_sarcoma("MR", INVENTED),
-    ),
-    ReconstructionConfig(patch=(64, 64)),
-    _fit(1500, 4),
-)  # fmt: skip
+        preprocess={"measurement": "translation", **settings},
+        **_sarcoma(source, INVENTED),
+    )  # fmt: skip
+    return _recipe(spec, ReconstructionConfig(patch=(64, 64)), _fit(1500, 4))
+
+
+CT_TO_MR = _translation("CT", "MR", "CT to MR-like", "a T1-weighted MR of a CT")
+MR_TO_CT = _translation("MR", "CT", "MR to CT-like", "a CT, in Hounsfield units, of a T1-weighted MR")
 
 T1_TO_T2 = ReconstructionRecipe(
     _spec(

@@ -16,12 +16,11 @@ from trainers.data.alignment import align
 from trainers.data.volumes import Volume, VolumeError
 from trainers.devices import pick_device
 from trainers.monitor import Monitor
-from trainers.networks import load
-from trainers.networks.reconstruction import Reconstruction, expected_error
-from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
+from trainers.networks.reconstruction import Reconstruction
+from trainers.spec import ModelSpec
 from trainers.tasks.fusion.windows import MODALITIES, Floats, Window, Windows
 from trainers.tasks.reconstruction.infer import GAN_WARNING, Reconstructed, order_of
-from trainers.tasks.reconstruction.run import GAN
+from trainers.tasks.reconstruction.run import GAN, blended, check_strength, load_networks
 
 SAFE = "safe"
 WHITE = 255.0
@@ -40,10 +39,7 @@ class Fuser:
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec, folder = ModelSpec.load(model_dir), Path(model_dir)
-        networks = {SAFE: load(spec.network, folder / WEIGHTS_FILE)}
-        if GAN in spec.parts:
-            networks[GAN] = load(spec.parts[GAN], part_file(folder, GAN))
-        self._set(spec, networks, pick_device(device))
+        self._set(spec, load_networks(spec, folder, SAFE), pick_device(device))
 
     @classmethod
     def from_networks(cls, spec: ModelSpec, network: nn.Module, gan: nn.Module | None = None) -> Fuser:
@@ -81,7 +77,7 @@ class Fuser:
         Raises:
             VolumeError: an image that is missing, no volume, or elsewhere. ValueError: no such strength or modality.
         """
-        self.check_strength(strength)
+        check_strength(self.spec, self.names, strength)
         modalities = _modalities(options)
         first, second = (_volume(images, name) for name in INPUTS)
         aligned, share = align(second, first)
@@ -96,12 +92,6 @@ class Fuser:
         if strength > 0:
             warnings.append(GAN_WARNING)
         return Reconstructed(first.like(image), first.like(doubt), None, warnings, beside)
-
-    def check_strength(self, strength: float) -> None:
-        """Raises ValueError for a strength that there is not."""
-        if not 0 <= strength <= 1 or (strength and GAN not in self._networks):
-            known = "0 to 1" if GAN in self._networks else "0: it has no adversarial weights"
-            raise ValueError(f"{self.spec.name} has no strength {strength:g}; choose {known}.")
 
     def run(self, name: str, image: torch.Tensor, second: torch.Tensor) -> Reconstruction:
         """What the weights of a name make of slices of 0 to 1, (b, 1, x, y), on the CPU."""
@@ -129,12 +119,7 @@ class Fuser:
 
     def _blend(self, one: torch.Tensor, two: torch.Tensor, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The image between the safe and the adversarial one, and its uncertainty."""
-        safe = self.run(SAFE, one, two)
-        image, error = safe.image, expected_error(safe.log_error)
-        if strength > 0:
-            change = strength * (self.run(GAN, one, two).image - image)
-            image, error = image + change, torch.maximum(error, change.abs())
-        return image, error
+        return blended(self.run(SAFE, one, two), lambda: self.run(GAN, one, two).image, strength)
 
 
 def _modalities(options: Mapping[str, Any]) -> tuple[str, str]:

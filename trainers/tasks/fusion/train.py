@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from trainers.data.sets import DataSet, Entry
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json
-from trainers.fit import FitConfig
 from trainers.monitor import Monitor
 from trainers.networks import build, load
-from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
+from trainers.spec import WEIGHTS_FILE, part_file
 from trainers.tasks.fusion.evaluate import AVERAGE, FIGURES, MAXIMUM, Report, evaluate
 from trainers.tasks.fusion.infer import SAFE, Fuser
 from trainers.tasks.fusion.picture import save_panel
@@ -31,27 +30,17 @@ from trainers.tasks.fusion.windows import modality_of
 from trainers.tasks.reconstruction.infer import order_of
 from trainers.tasks.reconstruction.picture import PICTURE_FILE
 from trainers.tasks.reconstruction.run import GAN
-from trainers.tasks.reconstruction.train import FIGURES_FILE, SPLIT_FILE, Stage, trained
+from trainers.tasks.reconstruction.train import FIGURES_FILE, SPLIT_FILE, Stage, TwoStageRecipe, trained
 
 METRIC = "ahead"
 
 
 @dataclass(frozen=True)
-class FusionRecipe:
-    """A model before it is trained.
+class FusionRecipe(TwoStageRecipe):
+    """A recipe of a model that fuses images; its spec's `preprocess` has the windows."""
 
-    Attributes:
-        spec: the model without metrics; its `preprocess` has the windows.
-        config: the task's settings. fit: the loop's, for the safe weights.
-        adversarial: weight of the adversarial losses for the other weights, which go on from those. steps: how long.
-        validation, test: number of patients.
-    """
-
-    spec: ModelSpec
     config: FusionConfig
-    fit: FitConfig
     adversarial: float = 0.02
-    steps: int = 500
     validation: int = 2
     test: int = 3
 
@@ -118,8 +107,7 @@ def _adversarial_stage(recipe: FusionRecipe, studies: Sequence[list[Study]], out
     network = load(recipe.spec.network, out / WEIGHTS_FILE)
     config = replace(recipe.config, adversarial=recipe.adversarial)
     task = FusionTask(network, studies[0], studies[1], config)
-    loop = replace(recipe.fit, steps=recipe.steps, learning_rate=recipe.fit.learning_rate / 4, betas=(0.5, 0.99))
-    stage = trained(GAN, task, loop, part_file(out, GAN), out / GAN, monitor, METRIC)
+    stage = trained(GAN, task, recipe.adversarial_fit(), part_file(out, GAN), out / GAN, monitor, METRIC)
     if World.from_environment().rank == 0:
         shutil.rmtree(out / GAN, ignore_errors=True)
     return stage
@@ -130,7 +118,7 @@ def _finish(
     monitor: Monitor,
 ) -> list[Report]:  # fmt: skip
     monitor.report(stage="measuring")
-    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, stages, command))
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=recipe.record(split, stages, command, METRIC))
     spec.save(out)
     fuser = Fuser(out)
     reports = evaluate(fuser, data, split.test, monitor=monitor)
@@ -168,15 +156,3 @@ def ahead(reports: Sequence[Report]) -> list[str]:
         for method in report.methods
         if method in (SAFE, GAN)
     ]
-
-
-def _record(recipe: FusionRecipe, split: DataSplit, stages: dict[str, Stage], command: str) -> dict[str, Any]:
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    return {
-        "command": command,
-        "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
-        "minutes": {name: stage["minutes"] for name, stage in stages.items()},
-        f"validation_{METRIC}_by_step": {name: stage[f"validation_{METRIC}_by_step"] for name, stage in stages.items()},
-        "task": asdict(recipe.config), "fit": asdict(recipe.fit),
-        "adversarial": recipe.adversarial, "adversarial_steps": recipe.steps,
-    }  # fmt: skip

@@ -184,16 +184,20 @@ def simulated(measurement: Measurement, entry: Entry, scan: Scan, seed: int) -> 
 def _measure(
     reconstructor: Reconstructor, measurement: Measurement, entry: Entry, scan: Scan, seed: int
 ) -> dict[str, Any]:
-    turns = getattr(measurement, "turns", 1)
     truth, measured = simulated(measurement, entry, scan, seed)
     row: dict[str, Any] = {
         name: _figures(image, truth, measurement) for name, image in measurement.plain(measured).items()
     }
     started = time.perf_counter()
-    row["l1"] = _network_figures(reconstructor.run("l1", measured, turns), truth, measured, measurement)
+    views = reconstructor.looks_often(measured[measurement.given][:, :1].numel())
+    row["l1"] = _network_figures(
+        reconstructor.run("l1", measured, measurement.turns, views), truth, measured, measurement
+    )
     row["seconds"] = time.perf_counter() - started
     if GAN in reconstructor.names:
-        row[GAN] = _network_figures(reconstructor.run(GAN, measured, turns, views=False), truth, measured, measurement)
+        row[GAN] = _network_figures(
+            reconstructor.run(GAN, measured, measurement.turns, views=False), truth, measured, measurement
+        )
     return row
 
 

@@ -16,17 +16,14 @@ from torch import nn
 from trainers.data.volumes import Volume, VolumeError
 from trainers.devices import pick_device
 from trainers.monitor import Monitor
-from trainers.networks import load
 from trainers.physics.sampling import block_average
-from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
+from trainers.spec import ModelSpec
 from trainers.tasks.reconstruction.measurements import measurement_of
-from trainers.tasks.reconstruction.run import GAN, Runner
+from trainers.tasks.reconstruction.run import GAN, Runner, check_strength, load_networks
 from trainers.tasks.reconstruction.tiles import Tile, finer, tiles
 
 Floats = npt.NDArray[np.float32]
 SMALLEST = 4
-MOST_VIEWED = 2**19
-"""Voxels, 80 x 80 x 80, up to which an image is looked at in several views: a whole head would take minutes."""
 THICKER = 1.05  # a slice is thick if it is thicker by this than a voxel is wide
 GAN_WARNING = "This image was altered by a GAN; fine detail may be invented."
 
@@ -58,10 +55,7 @@ class Reconstructor(Runner):
     def __init__(self, model_dir: Path | str, device: str = "cpu") -> None:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec, folder = ModelSpec.load(model_dir), Path(model_dir)
-        networks = {"l1": load(spec.network, folder / WEIGHTS_FILE)}
-        if GAN in spec.parts:
-            networks[GAN] = load(spec.parts[GAN], part_file(folder, GAN))
-        self._set(spec, networks, pick_device(device))
+        self._set(spec, load_networks(spec, folder), pick_device(device))
 
     @classmethod
     def from_networks(cls, spec: ModelSpec, network: nn.Module, gan: nn.Module | None = None) -> Reconstructor:
@@ -104,7 +98,7 @@ class Reconstructor(Runner):
         self.check_strength(strength)
         turns = self._turns(scale)
         self.measurement.check(volume.array)
-        views = views and volume.array.size <= MOST_VIEWED
+        views = views and self.looks_often(volume.array.size)
         order = order_of(volume.affine, self.measurement.thick_axis)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape) < SMALLEST:
@@ -138,9 +132,7 @@ class Reconstructor(Runner):
 
     def check_strength(self, strength: float) -> None:
         """Raises ValueError for a strength that there is not."""
-        if not 0 <= strength <= 1 or (strength and GAN not in self._networks):
-            known = "0 to 1" if GAN in self._networks else "0: it has no adversarial weights"
-            raise ValueError(f"{self.spec.name} has no strength {strength:g}; choose {known}.")
+        check_strength(self.spec, self.names, strength)
 
     def _turns(self, scale: int | None) -> int:
         if scale is not None and scale not in self.measurement.scales:

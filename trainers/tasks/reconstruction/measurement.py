@@ -56,6 +56,7 @@ class Measurement(ABC):
         magnitude: whether images are magnitudes, which are not negative.
         given: the name of what was measured; beside it there may be a mask.
         factors: how much finer the image is than what was measured, for each axis.
+        turns: how often the network is applied, one after the other.
         sequences: channels of a data set that it is about, the image to be made first; none takes the first channel.
         target: the unit of what is made, where it is the same for all images, such as HU; `units` is its name.
     """
@@ -65,6 +66,7 @@ class Measurement(ABC):
     magnitude: ClassVar[bool] = False
     given: ClassVar[str]
     factors: tuple[int, ...] = (1, 1, 1)
+    turns: int = 1
     sequences: tuple[str, ...] = ()
 
     @property

@@ -46,15 +46,21 @@ def numbers_of(modality: str, array: npt.NDArray[Any]) -> Unit:
 
 def to_numbers(modality: str, array: npt.NDArray[Any]) -> Floats:
     """An image in the network's numbers. Raises VolumeError for values that its modality does not have."""
+    check_values(modality, array)
     if modality == "CT":
-        if array.min() >= 0:
-            hint = "Give Hounsfield units: air is about -1000. Rescale slope and intercept were perhaps not applied."
-            raise VolumeError("cannot_process", "The CT has no values below 0, so it is not in Hounsfield units.", hint)
         array = np.clip(array, LOWEST, HIGHEST)
-    elif array.min() < 0:
+    return numbers_of(modality, array).to_numbers(array)
+
+
+def check_values(modality: str, array: npt.NDArray[Any]) -> None:
+    """Raises VolumeError for values that a modality does not have."""
+    low = array.min()
+    if modality == "CT" and low >= 0:
+        hint = "Give Hounsfield units: air is about -1000. Rescale slope and intercept were perhaps not applied."
+        raise VolumeError("cannot_process", "The CT has no values below 0, so it is not in Hounsfield units.", hint)
+    if modality == "MR" and low < 0:
         hint = "Give the magnitude as the scanner has it; a CT has values below 0."
         raise VolumeError("cannot_process", "The image has values below 0; the magnitude of an MR has none.", hint)
-    return numbers_of(modality, array).to_numbers(array)
 
 
 class Paired(Measurement):
@@ -109,8 +115,8 @@ class LowDoseCT(Paired):
 
     def prepare(self, scan: Scan, seed: int = 0) -> Floats:
         """The slice and what a lower dose makes of it, (2, x, y, z)."""
+        check_values("CT", scan.array[0])
         clean, random = np.clip(scan.array[0], LOWEST, HIGHEST), np.random.default_rng(seed)
-        to_numbers("CT", clean)
         noisy = np.empty_like(clean)
         for k in range(clean.shape[2]):
             low, high = np.log(self.dose)

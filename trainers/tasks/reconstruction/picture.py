@@ -60,7 +60,8 @@ def _row(reconstructor: Reconstructor, entry: Entry, scan: Any, seed: int) -> di
     """Slices (row, column) by name; the truth and the doubt last."""
     measurement = next(iter(reconstructor.measurement.variants().values()))
     truth, measured = simulated(measurement, entry, scan, seed)
-    found = {name: reconstructor.run(name, measured, views=name != GAN) for name in reconstructor.names}
+    views = reconstructor.looks_often(measured[measurement.given][:, :1].numel())
+    found = {name: reconstructor.run(name, measured, views=views and name != GAN) for name in reconstructor.names}
     images = {
         **measurement.plain(measured),
         **{NAMES[name]: shown(made.image) for name, made in found.items()},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from trainers.networks import load
 from trainers.networks.reconstruction import Reconstruction, expected_error
+from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 from trainers.tasks.reconstruction.tiles import Slices, finer, tiles
 
@@ -20,12 +23,14 @@ class Runner:
 
     Attributes:
         measurement: what they undo.
+        most_viewed: voxels of an image up to which it is looked at in several views: a whole head would take minutes.
         side, halo: voxels of a tile, and around it. A network that keeps the grid works on one coarser by two and looks
             twice as far. The layers of the recipes' networks could look some voxels farther still; `python -m
             benchmarks reconstruction` measures what that is worth.
     """
 
     measurement: Measurement
+    most_viewed: int = 2**19
     side: int = 64
     halo: int = 8
 
@@ -46,11 +51,11 @@ class Runner:
         adversarial image is of one view: a mean of several has no texture.
         """
         safe = self.run("l1", measured, views=views)
-        image, error = safe.image, expected_error(safe.log_error)
-        if strength > 0:
-            change = strength * (self.run(GAN, measured, views=False).image - image)
-            image, error = image + change, torch.maximum(error, change.abs())
-        return image, error
+        return blended(safe, lambda: self.run(GAN, measured, views=False).image, strength)
+
+    def looks_often(self, voxels: int) -> bool:
+        """Whether an image of so many voxels is looked at in several views."""
+        return voxels <= self.most_viewed
 
     def run(self, name: str, measured: Measured, turns: int = 1, views: bool = True) -> Reconstruction:
         """What the weights of a name make of a measurement, in so many turns, on the CPU.
@@ -105,6 +110,39 @@ class Runner:
     def _multiple(self) -> tuple[int, ...]:
         """Of the sizes of what is put in; a network that makes images finer takes any."""
         return self.measurement.multiple() if self.measurement.factors == (1, 1, 1) else (1, 1, 1)
+
+
+def blended(
+    safe: Reconstruction, altered: Callable[[], torch.Tensor], strength: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The image between a safe and an adversarial one, which is made only if it counts, and how far off it may be.
+
+    What the adversarial weights changed is doubted too.
+    """
+    image, error = safe.image, expected_error(safe.log_error)
+    if strength > 0:
+        change = strength * (altered() - image)
+        image, error = image + change, torch.maximum(error, change.abs())
+    return image, error
+
+
+def load_networks(spec: ModelSpec, folder: Path, first: str = "l1") -> dict[str, nn.Module]:
+    """A model's networks by name: the safe one, and `gan` if there is one.
+
+    Raises:
+        ModelNotAvailable: weights are missing or of another network.
+    """
+    networks = {first: load(spec.network, folder / WEIGHTS_FILE)}
+    if GAN in spec.parts:
+        networks[GAN] = load(spec.parts[GAN], part_file(folder, GAN))
+    return networks
+
+
+def check_strength(spec: ModelSpec, names: Collection[str], strength: float) -> None:
+    """Raises ValueError for a strength that a model with weights of these names does not have."""
+    if not 0 <= strength <= 1 or (strength and GAN not in names):
+        known = "0 to 1" if GAN in names else "0: it has no adversarial weights"
+        raise ValueError(f"{spec.name} has no strength {strength:g}; choose {known}.")
 
 
 def _all(part: Slices) -> Slices:

@@ -14,13 +14,14 @@ from trainers.tasks.reconstruction.paired import Paired, Translation
 from trainers.tasks.reconstruction.run import AT_ONCE
 
 SMALLEST = 16
-MOST_VIEWED = 2**22  # voxels, 512 x 512 x 16: slices cost less than volumes
 TRANSLATED = "No {made} was acquired: this image was made of another modality, and disease may be missing or added."
 Floats = npt.NDArray[np.float32]
 
 
 class SliceReconstructor(Reconstructor):
     """A model of a `Paired` measurement, ready to run on volumes."""
+
+    most_viewed = 2**22  # 512 x 512 x 16: slices cost less than volumes
 
     def __call__(
         self,
@@ -34,7 +35,7 @@ class SliceReconstructor(Reconstructor):
         assert isinstance(self.measurement, Paired)
         self.check_strength(strength)
         self._turns(scale)
-        views = views and volume.array.size <= MOST_VIEWED
+        views = views and self.looks_often(volume.array.size)
         order = order_of(volume.affine, thick_last=True)
         array = orientations.apply_orientation(np.asarray(volume.array, np.float32), order)
         if min(array.shape[:2]) < SMALLEST:

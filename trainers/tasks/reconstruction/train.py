@@ -31,6 +31,7 @@ from trainers.tasks.reconstruction.picture import PICTURE_FILE, save_comparison
 from trainers.tasks.reconstruction.run import GAN
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
 
+METRIC = "psnr"  # watched in training
 SHOWN = 3  # patients in the card's picture
 SPLIT_FILE, STAGES_FILE, FIGURES_FILE = "split.json", "stages.json", "figures.json"
 Stage = dict[str, Any]
@@ -38,23 +39,47 @@ Volumes = list[npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class ReconstructionRecipe:
-    """A model before it is trained.
+class TwoStageRecipe:
+    """A model with safe and adversarial weights before it is trained.
 
     Attributes:
-        spec: the model without metrics; its `preprocess` has the measurement.
+        spec: the model without metrics.
         config: the task's settings. fit: the loop's, for the L1 weights.
         adversarial: weight of the adversarial loss for the other weights, which go on from those. steps: how long.
         validation, test: number of patients.
     """
 
     spec: ModelSpec
-    config: ReconstructionConfig
+    config: Any
     fit: FitConfig
     adversarial: float = 0.03
     steps: int = 500
     validation: int = 10
     test: int = 40
+
+    def adversarial_fit(self) -> FitConfig:
+        """The loop's settings for the adversarial weights."""
+        return replace(self.fit, steps=self.steps, learning_rate=self.fit.learning_rate / 4, betas=(0.5, 0.99))
+
+    def record(self, split: DataSplit, stages: dict[str, Stage], command: str, metric: str) -> dict[str, Any]:
+        """What a spec tells of the training; `metric` is what was watched."""
+        parts = {"train": split.train, "validation": split.validation, "test": split.test}
+        watched = f"validation_{metric}_by_step"
+        return {
+            "command": command,
+            "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
+            "minutes": {name: stage["minutes"] for name, stage in stages.items()},
+            watched: {name: stage[watched] for name, stage in stages.items()},
+            "task": asdict(self.config), "fit": asdict(self.fit),
+            "adversarial": self.adversarial, "adversarial_steps": self.steps,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReconstructionRecipe(TwoStageRecipe):
+    """A recipe of a model that undoes a measurement, which its spec's `preprocess` has."""
+
+    config: ReconstructionConfig
 
 
 def train(
@@ -133,8 +158,7 @@ def _adversarial_stage(
     network = load(recipe.spec.network, out / WEIGHTS_FILE)
     config = replace(recipe.config, adversarial=recipe.adversarial)
     task = ReconstructionTask(network, measurement_of(recipe.spec.preprocess), images, watched, config)
-    loop = replace(recipe.fit, steps=recipe.steps, learning_rate=recipe.fit.learning_rate / 4, betas=(0.5, 0.99))
-    stage = trained(GAN, task, loop, part_file(out, GAN), out / GAN, monitor)
+    stage = trained(GAN, task, recipe.adversarial_fit(), part_file(out, GAN), out / GAN, monitor)
     if World.from_environment().rank == 0:
         shutil.rmtree(out / GAN, ignore_errors=True)
     return stage
@@ -181,7 +205,7 @@ def _finish(
     channels: Sequence[str],
 ) -> Report:
     monitor.report(stage="measuring")
-    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=_record(recipe, split, stages, command))
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=recipe.record(split, stages, command, METRIC))
     spec.save(out)
     reconstructor = Reconstructor(out)
     report = evaluate(reconstructor, split.test, monitor, channels=channels)
@@ -210,15 +234,3 @@ def card_metrics(report: Report) -> dict[str, dict[str, Any]]:
                     **({"best": 1.0} if metric == "texture" else {}),
                 }
     return found
-
-
-def _record(recipe: ReconstructionRecipe, split: DataSplit, stages: dict[str, Stage], command: str) -> dict[str, Any]:
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    return {
-        "command": command,
-        "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
-        "minutes": {name: stage["minutes"] for name, stage in stages.items()},
-        "validation_psnr_by_step": {name: stage["validation_psnr_by_step"] for name, stage in stages.items()},
-        "task": asdict(recipe.config), "fit": asdict(recipe.fit),
-        "adversarial": recipe.adversarial, "adversarial_steps": recipe.steps,
-    }  # fmt: skip
