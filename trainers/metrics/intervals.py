@@ -51,8 +51,8 @@ def bootstrap_mean(scores: Array, replicates: int = 1000, seed: int = 0) -> Esti
     if scores.ndim != 1 or len(scores) < 2:
         raise ValueError(f"Scores have shape {scores.shape}; give at least 2 numbers in a row.")
     random = np.random.default_rng(seed)
-    means = [scores[random.integers(len(scores), size=len(scores))].mean() for _ in range(replicates)]
-    return Estimate.of(np.array(means), float(scores.mean()))
+    means = scores[random.integers(len(scores), size=(replicates, len(scores)))].mean(1)
+    return Estimate.of(means, float(scores.mean()))
 
 
 def compare(

@@ -15,6 +15,7 @@ from trainers.networks.fusion import SymmetricFusion
 from trainers.networks.generator import DCGANGenerator, ResidualGenerator
 from trainers.networks.perceptron import PerceptronDiscriminator, PerceptronGenerator
 from trainers.networks.reconstruction import Denoiser, SuperResolver, Translator, UnrolledReconstructor
+from trainers.networks.unet import ResidualUNet
 from trainers.spec import load_weights
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -33,6 +34,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "Denoiser": Denoiser,
     "SymmetricFusion": SymmetricFusion,
     "Translator": Translator,
+    "ResidualUNet": ResidualUNet,
 }
 
 

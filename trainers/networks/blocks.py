@@ -44,11 +44,14 @@ class ResidualBlock(nn.Module):
 
     The start is that of Zhang, Dauphin, Ma, "Fixup initialization", ICLR 2019, as in Huang et al., "The GAN is dead;
     long live the GAN!", NeurIPS 2024, section 3.2. With `maps`, what goes into the convolutions is normalised and
-    modulated by them, and by a style of `style` numbers.
+    modulated by them, and by a style of `style` numbers. With `norm`, each channel of each image is normalised before
+    each convolution (Ulyanov et al., "Instance normalization", 2016), which lets deep 3D networks learn several times
+    faster.
     """
 
-    def __init__(self, dimensions: int, channels: int, maps: int = 0, style: int = 0) -> None:
+    def __init__(self, dimensions: int, channels: int, maps: int = 0, style: int = 0, norm: bool = False) -> None:
         super().__init__()
+        self.norm = norm
         self.first = convolution(dimensions, channels, channels)
         self.second = convolution(dimensions, channels, channels)
         nn.init.zeros_(cast(torch.Tensor, self.second.weight))
@@ -60,6 +63,7 @@ class ResidualBlock(nn.Module):
         """(b, channels, *size), maps of any size and style (b, style), to the same shape."""
         y = x if self.modulate is None else self.modulate(x, maps, style)
         for layer in (self.first, self.second):
+            y = nn.functional.instance_norm(y) if self.norm else y
             y = layer(nn.functional.leaky_relu(y, SLOPE))
         return x + y
 
@@ -114,6 +118,14 @@ class Embedding(nn.Module):
         return torch.stack([table(targets[:, i]) for i, table in enumerate(self.tables)]).sum(0)
 
 
+def quiet(layer: nn.Module, bias: float = 0.0) -> nn.Module:
+    """Lets a layer begin at almost nothing, so that a network begins at what it corrects, or at its bias alone."""
+    with torch.no_grad():
+        cast(torch.Tensor, layer.weight).mul_(0.01)
+        cast(torch.Tensor, layer.bias).fill_(bias)
+    return layer
+
+
 def channels_last(network: nn.Module, dimensions: int) -> None:
     """Lays a network's weights out so that convolutions on a CPU take half the time; values stay."""
     network.to(memory_format=torch.channels_last if dimensions == 2 else torch.channels_last_3d)
@@ -129,3 +141,23 @@ def resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 def pyramid(size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
     """Image sizes from coarse to fine, each about twice the one before; the last is `size`."""
     return [tuple(math.ceil(n / 2**k) for n in size) for k in reversed(range(levels))]
+
+
+def shuffle(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    """Channels to finer voxels: (b, c * n, *size) to (b, c, *size * factors), n the product of the factors.
+
+    Shi et al. 2016, equation 4. In each group of n channels the last axis counts fastest.
+    """
+    size, n = x.shape[2:], len(factors)
+    y = x.reshape(len(x), -1, *factors, *size)
+    order = [0, 1] + [axis for i in range(n) for axis in (2 + n + i, 2 + i)]
+    return y.permute(order).reshape(len(x), y.shape[1], *(s * f for s, f in zip(size, factors, strict=True)))
+
+
+def gather(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
+    """Voxels to channels of a coarser grid, the inverse of `shuffle`."""
+    n = len(factors)
+    split = [part for s, f in zip(x.shape[2:], factors, strict=True) for part in (s // f, f)]
+    y = x.reshape(len(x), x.shape[1], *split)
+    order = [0, 1] + [3 + 2 * i for i in range(n)] + [2 + 2 * i for i in range(n)]
+    return y.permute(order).reshape(len(x), -1, *split[::2])

@@ -9,6 +9,8 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import nn
 
+from trainers.networks.discriminator import DCGANDiscriminator
+
 BOUND = 4.0
 """Features lie within +- this, in standard deviations of the reference set, so that a few odd images do not outweigh
 all others in a mean; within +- 2 they are hardly changed."""
@@ -100,3 +102,24 @@ def _convolution(spatial_dims: int, before: int, after: int, stride: int) -> nn.
         elif name == "conv.bias":
             nn.init.zeros_(parameter)
     return block
+
+
+class LatentEncoder(nn.Module):
+    """Images to the latents of a generator: DCGAN's discriminator with a layer of `latent` numbers at its end.
+
+    Args:
+        spatial_dims: 2 or 3. size: of the images. channels: of the levels, from fine to coarse.
+        in_channels: of the images. latent: numbers, within -4 and 4, where nearly all normal ones are.
+    """
+
+    def __init__(
+        self, spatial_dims: int, size: Sequence[int], channels: Sequence[int], in_channels: int = 1, latent: int = 64
+    ) -> None:
+        super().__init__()
+        body = DCGANDiscriminator(spatial_dims, size, channels, in_channels, norm="layer")
+        self.layers = body.layers
+        self.project = nn.Linear(body.score.in_features, latent)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(b, channel, *size) to (b, latent)."""
+        return BOUND * torch.tanh(self.project(self.layers(image)) / BOUND)

@@ -8,21 +8,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, resize
-from trainers.networks.reconstruction import PlaneUNet, Reconstruction, gather
+from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, gather, resize
+from trainers.networks.reconstruction import Reconstruction
+from trainers.networks.unet import ResidualUNet
 
 STEP = 4
 """Pixels of the images to one of the fields."""
 TOWARDS, CHANGE = 1.25, 0.5
 """Largest values of the fields a_s, and of g and o."""
+BLACK = 0.05
+"""What is darker than this in both sources is brightened less, and not at all where both are black."""
 
 
 class SymmetricFusion(nn.Module):
     """Two slices to one: the brighter of both at each pixel, moved towards either source, brightened or darkened.
 
-    With sources s and their maximum m it is (m + sum of a_s (s - m)) (1 + g) + o. The fields a_s, g and o are made on a
-    grid that is coarser by four (`gather`) and are interpolated: they choose and weigh what the sources show, and have
-    no detail of their own. Without training they are zero, and the result is the brighter of both.
+    With sources s and their maximum m it is (m + sum of a_s (s - m)) (1 + g) + o min(m / 0.05, 1). The fields a_s, g
+    and o are made on a grid that is coarser by four (`gather`) and are interpolated: they choose and weigh what the
+    sources show, and have no detail of their own. Where both are black, so is the result. Without training the fields
+    are zero, and the result is the brighter of both.
 
     Both images go through the same layers, whose features are merged by their mean and their largest value, so that the
     order of the images cannot matter. What says how far a pixel may be from both sources reads the features of the
@@ -36,7 +40,7 @@ class SymmetricFusion(nn.Module):
         super().__init__()
         self.first = convolution(2, STEP**2, channels)
         self.alone = ResidualBlock(2, channels)
-        self.both = PlaneUNet(2 * channels, wide[0], wide)
+        self.both = ResidualUNet(2, 2 * channels, wide[0], wide)
         self.both.last = convolution(2, wide[0], wide[0])  # features, which need not begin near zero
         self.choose = _head(channels + wide[0], 16, 1)
         self.adjust, self.doubt = _head(wide[0], 16, 2), _head(wide[0], 8, 1)
@@ -53,7 +57,7 @@ class SymmetricFusion(nn.Module):
         gain, offset = (CHANGE * _field(self.adjust(both).tanh(), size)).chunk(2, 1)
         brighter = torch.maximum(image, second)
         moved = brighter + (one * (image - brighter) + two * (second - brighter))
-        fused = moved * (1 + gain) + offset
+        fused = moved * (1 + gain) + offset * (brighter / BLACK).clamp(max=1)
         log_error = _field(self.doubt(both.detach()), size)
         return Reconstruction(fused if self.training else fused.clamp(0, 1), log_error)
 

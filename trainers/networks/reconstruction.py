@@ -7,15 +7,14 @@ are reads the features of the image and does not change them.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, resize
+from trainers.networks.blocks import SLOPE, ResidualBlock, channels_last, convolution, gather, quiet, resize, shuffle
+from trainers.networks.unet import ResidualUNet
 from trainers.physics.kspace import keep_measured, zero_filled
 from trainers.physics.sampling import back_project
 
@@ -96,8 +95,8 @@ class UnrolledReconstructor(nn.Module):
 
     def __init__(self, cascades: int = 4, channels: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
-        self.nets = nn.ModuleList(PlaneUNet(2, 2, channels) for _ in range(cascades))
-        self.doubt = PlaneUNet(3, 1, channels[:2], FIRST_DOUBT)
+        self.nets = nn.ModuleList(ResidualUNet(2, 2, 2, channels) for _ in range(cascades))
+        self.doubt = ResidualUNet(2, 3, 1, channels[:2], FIRST_DOUBT)
 
     def forward(self, kspace: torch.Tensor, mask: torch.Tensor) -> Reconstruction:
         """Complex k-space (b, 1, x, y) and mask (b, 1, 1, y) to a complex image and the error of its magnitude."""
@@ -121,38 +120,13 @@ class Translator(nn.Module):
 
     def __init__(self, inputs: int = 3, channels: Sequence[int] = (24, 48, 96, 96)) -> None:
         super().__init__()
-        self.net = PlaneUNet(inputs, 1, channels)
-        self.doubt = PlaneUNet(inputs + 1, 1, [max(4, c // 3) for c in channels[:3]], FIRST_DOUBT)
+        self.net = ResidualUNet(2, inputs, 1, channels)
+        self.doubt = ResidualUNet(2, inputs + 1, 1, [max(4, c // 3) for c in channels[:3]], FIRST_DOUBT)
 
     def forward(self, source: torch.Tensor) -> Reconstruction:
         """(b, inputs, x, y) to (b, 1, x, y)."""
         image = self.net(source).float()
         return Reconstruction(image, self.doubt(torch.cat([source, image.detach()], 1)).float())
-
-
-class PlaneUNet(nn.Module):
-    """A U-Net on slices of any size, residual at each level, without normalisation; its output begins near its bias."""
-
-    def __init__(self, inputs: int, outputs: int, channels: Sequence[int], bias: float = 0.0) -> None:
-        super().__init__()
-        self.first = convolution(2, inputs, channels[0])
-        self.down = nn.ModuleList(ResidualBlock(2, c) for c in channels)
-        self.wider = nn.ModuleList(convolution(2, a, b, 1) for a, b in itertools.pairwise(channels))
-        self.narrower = nn.ModuleList(convolution(2, b, a, 1) for a, b in itertools.pairwise(channels))
-        self.up = nn.ModuleList(ResidualBlock(2, c) for c in channels[:-1])
-        self.last = _quiet(convolution(2, channels[0], outputs), bias)
-        channels_last(self, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, inputs, x, y) to (b, outputs, x, y)."""
-        y, kept = self.down[0](self.first(x)), []
-        for wider, block in zip(self.wider, list(self.down)[1:], strict=True):
-            kept.append(y)
-            y = block(wider(functional.avg_pool2d(y, 2, ceil_mode=True)))
-        for level in reversed(range(len(kept))):
-            y = self.up[level](kept[level] + resize(self.narrower[level](y), kept[level].shape[2:]))
-        out: torch.Tensor = self.last(y)
-        return out
 
 
 class Denoiser(nn.Module):
@@ -170,8 +144,8 @@ class Denoiser(nn.Module):
         self.factors = (2,) * spatial_dims
         self.first = convolution(spatial_dims, 2**spatial_dims, channels)
         self.body = nn.ModuleList(ResidualBlock(spatial_dims, channels) for _ in range(blocks))
-        self.last = _quiet(convolution(spatial_dims, channels, 2**spatial_dims))
-        self.doubt = _quiet(convolution(spatial_dims, channels, 2**spatial_dims), FIRST_DOUBT)
+        self.last = quiet(convolution(spatial_dims, channels, 2**spatial_dims))
+        self.doubt = quiet(convolution(spatial_dims, channels, 2**spatial_dims), FIRST_DOUBT)
         channels_last(self, spatial_dims)
 
     def forward(self, noisy: torch.Tensor) -> Reconstruction:
@@ -182,26 +156,6 @@ class Denoiser(nn.Module):
         y = y + first
         added, log_error = (shuffle(x, self.factors).float() for x in (self.last(y), self.doubt(y.detach())))
         return Reconstruction(noisy + added, log_error)
-
-
-def shuffle(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
-    """Channels to finer voxels: (b, c * n, *size) to (b, c, *size * factors), n the product of the factors.
-
-    Shi et al. 2016, equation 4. In each group of n channels the last axis counts fastest.
-    """
-    size, n = x.shape[2:], len(factors)
-    y = x.reshape(len(x), -1, *factors, *size)
-    order = [0, 1] + [axis for i in range(n) for axis in (2 + n + i, 2 + i)]
-    return y.permute(order).reshape(len(x), y.shape[1], *(s * f for s, f in zip(size, factors, strict=True)))
-
-
-def gather(x: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
-    """Voxels to channels of a coarser grid, the inverse of `shuffle`."""
-    n = len(factors)
-    split = [part for s, f in zip(x.shape[2:], factors, strict=True) for part in (s // f, f)]
-    y = x.reshape(len(x), x.shape[1], *split)
-    order = [0, 1] + [3 + 2 * i for i in range(n)] + [2 + 2 * i for i in range(n)]
-    return y.permute(order).reshape(len(x), -1, *split[::2])
 
 
 def _real(image: torch.Tensor) -> torch.Tensor:
@@ -217,13 +171,5 @@ def _complex(parts: torch.Tensor) -> torch.Tensor:
 
 def _head(dimensions: int, inputs: int, width: int, bias: float = 0.0) -> nn.Module:
     """Two convolutions to one channel, which begins near its bias."""
-    last = _quiet(convolution(dimensions, width, 1), bias)
+    last = quiet(convolution(dimensions, width, 1), bias)
     return nn.Sequential(convolution(dimensions, inputs, width), nn.LeakyReLU(SLOPE), last)
-
-
-def _quiet(layer: nn.Module, bias: float = 0.0) -> nn.Module:
-    """Lets a layer begin at almost nothing, so that a network begins at what it corrects, or at its bias alone."""
-    with torch.no_grad():
-        cast(torch.Tensor, layer.weight).mul_(0.01)
-        cast(torch.Tensor, layer.bias).fill_(bias)
-    return layer

@@ -58,8 +58,25 @@ def test_uptake_must_not_be_hidden() -> None:
     torch.testing.assert_close(losses.uptake(torch.full_like(hot, 0.4), hot), torch.tensor((0.1 + 0.6) / 4))
 
 
-def test_contrast_and_overflow() -> None:
-    half = torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]])  # deviation 0.5
-    assert losses.contrast(half, 0.5 * half, 0.2 * half, 2.0) == 0
-    assert losses.contrast(0.5 * half, half, 0.2 * half, 1.2).item() == pytest.approx(0.6 - 0.25, abs=1e-4)
+def test_contrast_of_an_image_and_of_one_within_black() -> None:
+    stripes = torch.tensor([0.0, 1.0] * 14).reshape(1, 1, 4, 7)
+    framed = np.array([0.0, 1.0] * 14 + [0.0] * 52)  # 28 of 80 pixels, 35 %
+    assert losses.contrast(stripes, 0.5 * stripes, 0.2 * stripes, 1.0).item() < 1e-4
+    short = [1.2 * np.std(x) - np.std(0.5 * x) for x in (stripes.numpy(), framed)]
+    found = losses.contrast(0.5 * stripes, stripes, 0.2 * stripes, 1.2)
+    assert found.item() == pytest.approx(np.mean(short), abs=1e-3)
+
+
+def test_entropy_of_greys() -> None:
+    """Eight greys are three bits, four are two; a value between two bins counts for both."""
+    eight, four = (torch.arange(64).remainder(n).reshape(1, 1, 8, 8) / 63 * 9 for n in (8, 4))
+    black = torch.zeros_like(eight)
+    assert losses.entropy(four, eight, black, 1.0).item() == pytest.approx(1, abs=1e-3)
+    assert losses.entropy(four, eight, black, 1.1).item() == pytest.approx(1.3, abs=1e-3)
+    assert losses.entropy(eight, four, black, 1.0) == 0
+    between = torch.full((1, 1, 8, 8), 10.5 / 63)
+    assert losses.entropy(black, between, black, 1.0).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_overflow() -> None:
     assert losses.overflow(torch.tensor([-0.2, 0.5, 1.4])).item() == pytest.approx(0.2)

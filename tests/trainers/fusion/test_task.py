@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,10 +33,17 @@ def studies() -> list[Study]:
 def test_a_batch_depends_on_seed_step_and_rank(studies: list[Study]) -> None:
     task = FusionTask(network(), studies, config=CONFIG)
     batch = task.batch(3, 8, 0)
-    assert {k: tuple(v.shape) for k, v in batch.items()} == dict.fromkeys(("image", "second", "uptake"), (8, 1, 48, 48))
+    shapes = {**dict.fromkeys(("image", "second", "uptake"), (8, 1, 48, 48)), "asked": (8, 1, 1, 1)}
+    assert {k: tuple(v.shape) for k, v in batch.items()} == shapes
     assert all(v.min() >= 0 and v.max() <= 1 for v in batch.values())
     again, other = FusionTask(network(), studies, config=CONFIG).batch(3, 8, 0), task.batch(3, 8, 1)
     assert all(torch.equal(batch[k], again[k]) for k in batch) and not torch.equal(batch["image"], other["image"])
+
+
+def test_contrast_and_entropy_count_when_choosing_is_over(studies: list[Study]) -> None:
+    task = FusionTask(network().train(), studies, config=replace(CONFIG, choosing=5, deviation=2.0, variety=2.0))
+    early, late = (task._generator_losses(task.batch(step, 2, 0)) for step in (4, 5))
+    assert early["contrast"] == early["entropy"] == 0 < late["contrast"] < late["entropy"] * 10
 
 
 def test_uptake_is_the_pet_of_pairs_that_have_one(studies: list[Study]) -> None:

@@ -54,7 +54,15 @@ def test_it_chooses_and_weighs_by_coarse_fields_alone(network: SymmetricFusion) 
     choice, change = (torch.nn.functional.interpolate(f, (32, 24), mode="bilinear") for f in fields)
     brighter = torch.maximum(one, two)
     moved = brighter + 1.25 * (choice[:1] * (one - brighter) + choice[1:] * (two - brighter))
-    torch.testing.assert_close(found, moved * (1 + 0.5 * change[:, :1]) + 0.5 * change[:, 1:])
+    offset = 0.5 * change[:, 1:] * (brighter / 0.05).clamp(max=1)
+    torch.testing.assert_close(found, moved * (1 + 0.5 * change[:, :1]) + offset)
+
+
+def test_nothing_is_made_of_nothing(network: SymmetricFusion) -> None:
+    torch.nn.init.constant_(network.adjust[-1].bias, 3.0)
+    one, two = torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16)
+    one[..., :8, :] = two[..., :8, :] = 0
+    assert (network(one, two).image[..., :8, :] == 0).all()
 
 
 def test_the_doubt_does_not_change_the_image(network: SymmetricFusion) -> None:

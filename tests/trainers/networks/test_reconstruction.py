@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from trainers.networks import build
-from trainers.networks.reconstruction import Denoiser, SuperResolver, UnrolledReconstructor, gather, shuffle
+from trainers.networks.blocks import gather, shuffle
+from trainers.networks.reconstruction import Denoiser, SuperResolver, UnrolledReconstructor
 from trainers.physics.kspace import CartesianMask, contradiction, to_kspace, zero_filled
 from trainers.physics.sampling import block_average, spread
 

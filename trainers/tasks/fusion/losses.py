@@ -19,6 +19,8 @@ NOISE = metrics.VISUAL_NOISE / 255.0**2
 STABLE = (0.01**2, 0.03**2)
 """C1 and C2 of SSIM: Wang et al. 2004, equation 13."""
 TINY = 1e-8
+PARTS = (1.0, 0.35)  # of a picture that an image may be
+BINS = 64  # of a histogram
 COARSE = 4  # pixels of an image to one of the coarse image that `layout` looks at
 
 
@@ -100,9 +102,24 @@ def uptake(fused: Tensor, hot: Tensor) -> Tensor:
 
 
 def contrast(fused: Tensor, one: Tensor, two: Tensor, wanted: float) -> Tensor:
-    """How much the standard deviation falls short of `wanted` times the largest of the sources and their maximum."""
-    largest = torch.stack([_deviation(x) for x in (one, two, torch.maximum(one, two))]).amax(0)
-    return functional.relu(wanted * largest - _deviation(fused)).mean()
+    """How much the standard deviation falls short of `wanted` times the largest of the sources and their maximum.
+
+    Of the image, and of one of which it is only a part and all else is black, as around a head: there, what makes an
+    image darker makes it flatter.
+    """
+    short = []
+    for part in PARTS:
+        largest = torch.stack([_deviation(x, part) for x in (one, two, torch.maximum(one, two))]).amax(0)
+        short.append(functional.relu(wanted * largest - _deviation(fused, part)).mean())
+    return torch.stack(short).mean()
+
+
+def entropy(fused: Tensor, one: Tensor, two: Tensor, wanted: float) -> Tensor:
+    """How many bits the entropy of the greys falls short of `wanted` times that of the brighter of both.
+
+    Of a histogram in which each value counts for the two bins next to it, by how near they are.
+    """
+    return functional.relu(wanted * _entropy(torch.maximum(one, two)) - _entropy(fused)).mean()
 
 
 def overflow(fused: Tensor) -> Tensor:
@@ -110,8 +127,20 @@ def overflow(fused: Tensor) -> Tensor:
     return (fused - fused.clamp(0, 1)).abs().mean()
 
 
-def _deviation(image: Tensor) -> Tensor:
-    return (image.var((1, 2, 3), unbiased=False) + TINY).sqrt()
+def _deviation(image: Tensor, part: float) -> Tensor:
+    """Of images that are that part of larger ones, which are black elsewhere, (b,)."""
+    mean, square = part * image.mean((1, 2, 3)), part * image.square().mean((1, 2, 3))
+    return (functional.relu(square - mean**2) + TINY).sqrt()
+
+
+def _entropy(image: Tensor) -> Tensor:
+    """Bits, (b,)."""
+    place = image.flatten(1).clamp(0, 1) * (BINS - 1)
+    low = place.detach().long().clamp(max=BINS - 2)
+    share = place - low
+    counts = torch.zeros(len(image), BINS, dtype=image.dtype, device=image.device)
+    shares = counts.scatter_add(1, low, 1 - share).scatter_add(1, low + 1, share) / place.shape[1]
+    return -(shares * (shares + TINY).log2()).sum(1)
 
 
 def _smooth(image: Tensor, side: int, sigma: float, step: int = 1) -> Tensor:

@@ -33,7 +33,7 @@ DISCRIMINATORS = ("first", "second")
 WATCHED = 4  # slices of each patient and pair
 SMALLEST = 44  # pixels of a patch: coarser by four, a window of 11 must fit in
 AHEAD = 1e-4  # by less than this share, a figure is not ahead
-SHIFT, WIDER, SCALE = (-0.3, 0.4), (-0.7, 0.9), (-0.2, 0.7)
+SHIFT, WIDER, SCALE = (-0.3, 0.4), (-0.7, 1.2), (-0.5, 0.7)
 """Of windows at random: by what share of the width the lower end moves, and the logarithm of the change of the width.
 The logarithm of how much larger a slice becomes."""
 Study = Mapping[str, npt.NDArray[np.float32]]
@@ -49,8 +49,11 @@ class FusionConfig:
         patch: size of a training image, pixels.
         own_windows: share of the images that are seen through these windows; the others through any, so that pictures
             of other scanners and windows are not strange.
-        structure, layout, fidelity, edges, intensity, uptake, contrast, overflow: weights of the `losses` of that name.
-        deviation: what `contrast` wants, as a share of that of the sources.
+        structure, layout, fidelity, edges, intensity, uptake, contrast, entropy, overflow: weights of the `losses` of
+            that name.
+        choosing: steps at first in which contrast and entropy do not count. A network that begins as the brighter
+            of both gets them by brightening sooner than it learns to choose, and then does not learn it.
+        deviation, variety: what `contrast` and `entropy` want, as a share of what the brighter of both has.
         adversarial: weight of fooling each discriminator; 0 learns without them.
         doubt: weight of learning how far a pixel is from both sources.
         seed: of batches.
@@ -59,15 +62,18 @@ class FusionConfig:
     windows: Windows = field(default_factory=Windows)
     patch: tuple[int, int] = (96, 96)
     own_windows: float = 0.5
-    structure: float = 3.0
+    structure: float = 4.0
     layout: float = 1.0
     fidelity: float = 2.0
-    edges: float = 2.0
+    edges: float = 5.0
     intensity: float = 0.3
-    uptake: float = 1.0
+    uptake: float = 2.0
     contrast: float = 2.0
+    entropy: float = 0.5
     overflow: float = 4.0
-    deviation: float = 1.05
+    choosing: int = 1000
+    deviation: float = 1.02
+    variety: float = 1.03
     adversarial: float = 0.0
     doubt: float = 0.05
     seed: int = 0
@@ -123,10 +129,14 @@ class FusionTask(TrainingTask):
         return [Phase("discriminators", DISCRIMINATORS, self._discriminator_losses), generator]
 
     def batch(self, step: int, size: int, rank: int) -> Batch:
-        """`image` and `second`, (b, 1, *patch) of 0 to 1, each of a patient and pair at random; `uptake` is the PET."""
+        """`image` and `second`, (b, 1, *patch) of 0 to 1, each of a patient and pair at random.
+
+        `uptake` is the PET, if there is one; `asked` whether contrast and entropy count already.
+        """
         random = np.random.default_rng([self.seed, step, rank])
         drawn = torch.stack([self._draw(random) for _ in range(size)])
-        return {"image": drawn[:, :1], "second": drawn[:, 1:2], "uptake": drawn[:, 2:]}
+        asked = torch.full((size, 1, 1, 1), float(step >= self.config.choosing))
+        return {"image": drawn[:, :1], "second": drawn[:, 1:2], "uptake": drawn[:, 2:], "asked": asked}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """Of how many of the six figures the network is ahead of the pixel-wise maximum, and by what share of each."""
@@ -147,7 +157,7 @@ class FusionTask(TrainingTask):
 
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         found = self._fuse(batch)
-        one, two, weights = batch["image"], batch["second"], self.config
+        one, two, weights, asked = batch["image"], batch["second"], self.config, batch["asked"].mean()
         image = found.image.clamp(0, 1)
         distance = torch.minimum((image - one).abs(), (image - two).abs())
         told = {
@@ -157,7 +167,8 @@ class FusionTask(TrainingTask):
             "edges": weights.edges * losses.edges(image, one, two),
             "intensity": weights.intensity * losses.intensity(image, one, two),
             "uptake": weights.uptake * losses.uptake(image, batch["uptake"]),
-            "contrast": weights.contrast * losses.contrast(image, one, two, weights.deviation),
+            "contrast": weights.contrast * asked * losses.contrast(image, one, two, weights.deviation),
+            "entropy": weights.entropy * asked * losses.entropy(image, one, two, weights.variety),
             "overflow": weights.overflow * losses.overflow(found.image),
             "doubt": weights.doubt * doubt(distance, found.log_error),
         }

@@ -22,6 +22,7 @@ from trainers.files import atomic_write_json
 from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, part_file
+from trainers.stages import Stage, trained
 from trainers.tasks.fusion.evaluate import AVERAGE, FIGURES, MAXIMUM, Report, evaluate
 from trainers.tasks.fusion.infer import SAFE, Fuser
 from trainers.tasks.fusion.picture import save_panel
@@ -30,7 +31,7 @@ from trainers.tasks.fusion.windows import modality_of
 from trainers.tasks.reconstruction.infer import order_of
 from trainers.tasks.reconstruction.picture import PICTURE_FILE
 from trainers.tasks.reconstruction.run import GAN
-from trainers.tasks.reconstruction.train import FIGURES_FILE, SPLIT_FILE, Stage, TwoStageRecipe, trained
+from trainers.tasks.reconstruction.train import FIGURES_FILE, SPLIT_FILE, TwoStageRecipe
 
 METRIC = "ahead"
 
@@ -40,7 +41,8 @@ class FusionRecipe(TwoStageRecipe):
     """A recipe of a model that fuses images; its spec's `preprocess` has the windows."""
 
     config: FusionConfig
-    adversarial: float = 0.02
+    adversarial: float = 0.05
+    steps: int = 300
     validation: int = 2
     test: int = 3
 
@@ -98,16 +100,17 @@ def read_studies(entries: Sequence[Entry], channels: Sequence[str]) -> list[Stud
 def _safe_stage(recipe: FusionRecipe, studies: Sequence[list[Study]], out: Path, monitor: Monitor) -> Stage:
     torch.manual_seed(recipe.config.seed)
     task = FusionTask(build(recipe.spec.network), studies[0], studies[1], recipe.config)
-    return trained(SAFE, task, recipe.fit, out / WEIGHTS_FILE, out, monitor, METRIC)
+    return trained(SAFE, task, recipe.fit, {"generator": out / WEIGHTS_FILE}, out, METRIC, monitor)
 
 
 def _adversarial_stage(recipe: FusionRecipe, studies: Sequence[list[Study]], out: Path, monitor: Monitor) -> Stage:
     """The adversarial weights, which go on from the safe weights."""
     World.from_environment().barrier()
     network = load(recipe.spec.network, out / WEIGHTS_FILE)
-    config = replace(recipe.config, adversarial=recipe.adversarial)
+    config = replace(recipe.config, adversarial=recipe.adversarial, choosing=0)
     task = FusionTask(network, studies[0], studies[1], config)
-    stage = trained(GAN, task, recipe.adversarial_fit(), part_file(out, GAN), out / GAN, monitor, METRIC)
+    weights = {"generator": part_file(out, GAN)}
+    stage = trained(GAN, task, recipe.adversarial_fit(), weights, out / GAN, METRIC, monitor)
     if World.from_environment().rank == 0:
         shutil.rmtree(out / GAN, ignore_errors=True)
     return stage

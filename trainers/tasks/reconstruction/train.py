@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +18,12 @@ from trainers.data.cases import CasesError, hash_fraction
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
-from trainers.files import atomic_write_json, read_json
-from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConfig, TrainingTask, fit
+from trainers.files import atomic_write_json
+from trainers.fit import FitConfig
 from trainers.monitor import Monitor
 from trainers.networks import build, load
-from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
+from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
+from trainers.stages import Stage, trained
 from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate, prepared, scans
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of, settings_of
@@ -33,8 +33,7 @@ from trainers.tasks.reconstruction.task import ReconstructionConfig, Reconstruct
 
 METRIC = "psnr"  # watched in training
 SHOWN = 3  # patients in the card's picture
-SPLIT_FILE, STAGES_FILE, FIGURES_FILE = "split.json", "stages.json", "figures.json"
-Stage = dict[str, Any]
+SPLIT_FILE, FIGURES_FILE = "split.json", "figures.json"
 Volumes = list[npt.NDArray[np.float32]]
 
 
@@ -147,7 +146,7 @@ def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, o
     torch.manual_seed(recipe.config.seed)
     network, measurement = build(recipe.spec.network), measurement_of(recipe.spec.preprocess)
     task = ReconstructionTask(network, measurement, images, watched, recipe.config)
-    return trained("l1", task, recipe.fit, out / WEIGHTS_FILE, out, monitor)
+    return trained("l1", task, recipe.fit, {"generator": out / WEIGHTS_FILE}, out, METRIC, monitor)
 
 
 def _adversarial_stage(
@@ -158,40 +157,10 @@ def _adversarial_stage(
     network = load(recipe.spec.network, out / WEIGHTS_FILE)
     config = replace(recipe.config, adversarial=recipe.adversarial)
     task = ReconstructionTask(network, measurement_of(recipe.spec.preprocess), images, watched, config)
-    stage = trained(GAN, task, recipe.adversarial_fit(), part_file(out, GAN), out / GAN, monitor)
+    weights = {"generator": part_file(out, GAN)}
+    stage = trained(GAN, task, recipe.adversarial_fit(), weights, out / GAN, METRIC, monitor)
     if World.from_environment().rank == 0:
         shutil.rmtree(out / GAN, ignore_errors=True)
-    return stage
-
-
-def trained(
-    name: str, task: TrainingTask, loop: FitConfig, weights: Path, folder: Path, monitor: Monitor, metric: str = "psnr"
-) -> Stage:
-    """Trains a stage, unless its weights are there and were trained in the same way; returns what is known of it.
-
-    `metric` is what is told of the validation patients.
-
-    Raises:
-        CheckpointMismatch: the weights that are there were trained in another way.
-    """
-    file = weights.parent / STAGES_FILE
-    known: dict[str, Stage] = read_json(file) if file.is_file() else {}
-    settings = {k: v for k, v in asdict(loop).items() if k not in NO_EFFECT}
-    way = json.loads(json.dumps({"fit": settings, "task": task.identity()}))
-    if weights.is_file():
-        if known.get(name, {}).get("way") != way:
-            raise CheckpointMismatch(f"{weights} was trained in another way; choose another --out or remove it.")
-        return known[name]
-    averaged, history = fit(task, loop, folder, monitor)
-    stage: Stage = {
-        "way": way,
-        "minutes": round(history.seconds / 60, 1),
-        f"validation_{metric}_by_step": [[step, round(m[metric], 3)] for step, m in history.metrics],
-    }
-    if World.from_environment().rank == 0:
-        atomic_write_json(file, {**known, name: stage})  # before the weights: those without a record are of no use
-        save_weights(averaged["generator"], weights)
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return stage
 
 

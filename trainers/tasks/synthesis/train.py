@@ -22,7 +22,7 @@ from trainers.known import fingerprint
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.networks import load
-from trainers.spec import WEIGHTS_FILE, part_file, save_weights
+from trainers.spec import WEIGHTS_FILE, part_file, plain, save_weights
 from trainers.tasks.synthesis.evaluate import finish
 from trainers.tasks.synthesis.images import Images, Labels, prepare
 from trainers.tasks.synthesis.presets import PRESETS, Network, Shape, networks_of
@@ -93,7 +93,7 @@ def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, mon
     record = _record(recipe, split, history, command, time.process_time() - cpu) | _statistics(recipe, learned)
     told = recipe.spec.classes if task.preset.condition else []  # others cannot be asked for a class
     spec = recipe.spec.replace(
-        network=task.described[0], parts=parts, preprocess=_plain(asdict(recipe.preprocess)), training=record,
+        network=task.described[0], parts=parts, preprocess=plain(asdict(recipe.preprocess)), training=record,
         classes=told,
     )  # fmt: skip
     spec.save(out)
@@ -241,12 +241,5 @@ def _record(recipe: SynthesisRecipe, split: DataSplit, history: History, command
         "cpu_minutes_of_the_last_process": round(cpu / 60, 1),
         "validation_kid_by_step": [[step, round(m["kid"], 4)] for step, m in history.metrics],
         "task": asdict(recipe.config),
-        "fit": _plain(asdict(recipe.fit)),
+        "fit": plain(asdict(recipe.fit)),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, as JSON gives them back."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
