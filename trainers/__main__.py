@@ -8,9 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands import reconstruct, reconstruction, segmentation, synthesis
+from trainers.commands import anomaly, reconstruct, reconstruction, segmentation, synthesis
 from trainers.commands.shared import console
-from trainers.recipes import FUSION_RECIPES, RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
+from trainers.recipes import ANOMALY_RECIPES, FUSION_RECIPES, RECIPES, RECONSTRUCTION_RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.synthesis.presets import PRESETS
 from trainers.zoo import model_folders, versions
@@ -26,6 +26,8 @@ evaluate_app.command("segmentation")(segmentation.evaluate_segmentation)
 evaluate_app.command("synthesis")(synthesis.evaluate_synthesis)
 train_app.command("reconstruction")(reconstruction.train_reconstruction)
 evaluate_app.command("reconstruction")(reconstruction.evaluate_reconstruction)
+train_app.command("anomaly")(anomaly.train_anomaly)
+evaluate_app.command("anomaly")(anomaly.evaluate_anomaly)
 app.command("generate")(synthesis.generate_images)
 app.command("reconstruct")(reconstruct.reconstruct_images)
 
@@ -38,7 +40,8 @@ def list_models() -> None:
         for version in versions(folder):
             table.add_row(*map(escape, _row(version)))
     console.print(table)
-    console.print("Recipes: " + ", ".join([*RECIPES, *SYNTHESIS_RECIPES, *RECONSTRUCTION_RECIPES, *FUSION_RECIPES]))
+    every = [*RECIPES, *SYNTHESIS_RECIPES, *RECONSTRUCTION_RECIPES, *FUSION_RECIPES, *ANOMALY_RECIPES]
+    console.print("Recipes: " + ", ".join(every))
     console.print("Presets of synthesis: " + ", ".join(PRESETS))
 
 

@@ -41,6 +41,7 @@ class ModelSpec:
         dimensions: of the images, 2 or 3.
         parts: the model's other networks by name, each with its weights beside the main ones as `NAME.safetensors`.
         views: sizes, relative to the model's spacing, at which an image is looked at when views are averaged.
+        calibration: of models that detect, by method: `scores` and `peaks` of healthy patients, ascending.
         limits: where the model fails, a paragraph for the card.
         metrics: name to `{"value": float, "higher_is_better": bool, …}`, measured on patients not trained on; `best` is
             the right value of one that can be too high as well.
@@ -67,6 +68,7 @@ class ModelSpec:
     licence: str = ""
     body_part: str = ""
     modality: str = ""
+    calibration: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     limits: str = ""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -126,6 +128,13 @@ def load_weights(network: torch.nn.Module, path: Path | str) -> None:
         raise ModelNotAvailable(f"The weights {place} are damaged or of another network.") from error
     if not all(torch.isfinite(v).all() for v in network.state_dict().values()):
         raise ModelNotAvailable(f"The weights {place} hold values that are not finite.")
+
+
+def plain(value: Any) -> Any:
+    """Settings with lists for tuples, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def part_file(model_dir: Path | str, name: str) -> Path:

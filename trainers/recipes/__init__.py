@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from trainers.fit import FitConfig
 from trainers.recipes import (
+    anomaly,
     chest_xray_synthesis,
     fusion,
     hippocampus_synthesis,
@@ -14,6 +15,7 @@ from trainers.recipes import (
 )
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
 from trainers.spec import ModelSpec
+from trainers.tasks.anomaly.recipe import AnomalyRecipe
 from trainers.tasks.fusion.train import FusionRecipe
 from trainers.tasks.reconstruction.train import ReconstructionRecipe
 from trainers.tasks.segmentation.task import SegmentationConfig
@@ -54,3 +56,14 @@ RECONSTRUCTION_RECIPES: dict[str, ReconstructionRecipe] = {
     )
 }
 FUSION_RECIPES: dict[str, FusionRecipe] = {fusion.SPEC.name: fusion.RECIPE}
+ANOMALY_RECIPES: dict[str, AnomalyRecipe] = {
+    recipe.spec.name: recipe
+    for recipe in (
+        anomaly.HIPPOCAMPUS_CROPS,
+        anomaly.CHEST_XRAY,
+        anomaly.FUNDUS,
+        anomaly.LUNG_NODULES,
+        anomaly.BREAST_TUMOURS,
+        anomaly.BRAIN_TUMOURS,
+    )
+}

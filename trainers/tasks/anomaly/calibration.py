@@ -49,6 +49,11 @@ class Calibration:
         """The N of "seen in 1 of N healthy patients"; never more than the patients who were looked at, and one."""
         return 1 / self.chance(score)
 
+    @property
+    def least(self) -> float:
+        """The lowest false-positive rate that so many patients can promise."""
+        return 1 / (1 + len(self.scores))
+
     def threshold(self, false_positives: float) -> float:
         """The score that at most this share of healthy patients exceeds.
 

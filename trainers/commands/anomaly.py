@@ -1,0 +1,136 @@
+"""`train anomaly` and `evaluate anomaly`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
+from trainers.console import console_monitor
+from trainers.data.cases import CasesError
+from trainers.data.readers import open_data
+from trainers.files import atomic_write_json
+from trainers.known import split_known
+from trainers.recipes import ANOMALY_RECIPES
+from trainers.spec import ModelSpec
+from trainers.tasks.anomaly.data import open_examined
+from trainers.tasks.anomaly.evaluate import evaluate
+from trainers.tasks.anomaly.lesions import measure_lesions
+from trainers.tasks.anomaly.report import short
+from trainers.tasks.anomaly.train import train
+from trainers.zoo import find_model
+
+Normal = Annotated[str, typer.Option(help="Class of the healthy images; empty looks for a usual name.")]
+
+
+def train_anomaly(
+    data: Annotated[Path, typer.Option(help="The data set: healthy images, or classes one of which is.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    model: Annotated[str, typer.Option(help=f"Recipe: {', '.join(ANOMALY_RECIPES)}.")] = "hippocampus_anomaly",
+    kind: Kind = "auto",
+    normal: Normal = "",
+    patient_pattern: Annotated[
+        str, typer.Option(help="Regular expression of the patient in a file's name; by default each file is one.")
+    ] = "",
+    steps: Annotated[int, typer.Option(help="Steps of restorer and judge; 0 takes the recipe's.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
+    reference: Annotated[bool, typer.Option(help="Train f-AnoGAN as well, to compare with.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+) -> None:
+    """Learn what healthy images look like, calibrate, and measure on patients kept away. Several GPUs: torchrun."""
+    if model not in ANOMALY_RECIPES:
+        raise typer.BadParameter(f"There is no recipe {model!r}. Known: {', '.join(ANOMALY_RECIPES)}.")
+    recipe = ANOMALY_RECIPES[model]
+    changes = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "threads": threads}
+    recipe = replace(
+        recipe,
+        fit=replace(recipe.fit, **{k: v for k, v in changes.items() if v}),  # type: ignore[arg-type]
+        restoring=replace(recipe.restoring, seed=seed),
+        reference=recipe.reference if reference else None,
+        normal=normal or recipe.normal,
+    )
+    options = {"patient_pattern": patient_pattern} if patient_pattern else {}
+    with explained(), console_monitor() as monitor:
+        report = train(recipe, open_data(data, kind, **options), out, command_line(), monitor)
+    if report:
+        _show(report, out)
+
+
+def evaluate_anomaly(
+    model: Model,
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with normal/, abnormal/ and perhaps masks/, or a set with classes.", exists=True),
+    ],
+    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    kind: Kind = "auto",
+    normal: Normal = "",
+    lesions: Annotated[
+        int, typer.Option(help="Put simulated lesions into so many of the normal images as well.", min=0)
+    ] = 0,
+    device: Device = "auto",
+) -> None:
+    """AUROC, AUPRC and sensitivity of images, voxel figures where masks are known; all methods side by side.
+
+    Healthy patients that the model learned from, or was calibrated with, are left out.
+    """
+    with explained(), console_monitor() as monitor:
+        folder = find_model(model)
+        spec = _anomaly_spec(folder)
+        examined = open_examined(data, kind, normal or str(spec.training.get("normal", "")))
+        unknown, _ = split_known(spec, examined.normal)
+        if len(unknown) < 2:
+            raise CasesError(f"The model knows all but {len(unknown)} of the healthy patients in {data}. Give others.")
+        try:
+            report = evaluate(folder, unknown, examined.abnormal, monitor, device)
+        except ValueError as error:
+            raise Mendable(str(error)) from error
+        if lesions:
+            monitor.report(stage="simulated lesions")
+            report["lesions"] = measure_lesions(folder, unknown[:lesions], monitor, device)
+    _show(report, folder)
+    if json:
+        atomic_write_json(json, report)
+
+
+def _anomaly_spec(folder: Path) -> ModelSpec:
+    spec = ModelSpec.load(folder)
+    if spec.task != "anomaly":
+        raise CasesError(f"{spec.name} is a model for {spec.task}, not for anomaly detection.")
+    return spec
+
+
+def _show(report: Mapping[str, Any], folder: Path) -> None:
+    methods = report.get("methods", {})
+    if methods:
+        title = f"{folder} on {report['normal']} normal and {report['abnormal']} abnormal images, 95 % intervals"
+        _table(title, {name: method["images"] for name, method in methods.items()})
+        if report["marked"]:
+            told = {name: _estimates(method["voxels"]) for name, method in methods.items()}
+            _table(f"{folder} voxel by voxel, {report['marked']} images with masks", told)
+        for row in next(iter(methods.values()))["calibration"]:
+            console.print(f"false positives by {row['of']}: promised {row['promised']:g}, found {short(row['found'])}")
+    if "lesions" in report:
+        row = report["lesions"][0]
+        told = {name: _estimates(figures) for name, figures in row["methods"].items()}
+        _table(f"{folder}: {row['images']} simulated lesions", told)
+
+
+def _estimates(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if isinstance(value, Mapping)}
+
+
+def _table(title: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    figures = list(dict.fromkeys(figure for method in methods.values() for figure in method))
+    table = Table("", *figures, title=escape(title))
+    for name, method in methods.items():
+        table.add_row(escape(name), *(short(method[figure]) if figure in method else "" for figure in figures))
+    console.print(table)

@@ -1,0 +1,133 @@
+"""Healthy and abnormal images on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from trainers.data.cases import CasesError
+from trainers.data.readers import open_data
+from trainers.data.readers.pictures import is_picture, read_values
+from trainers.data.sets import DataSet, Entry, Sample
+from trainers.data.volumes import VolumeError, read_label
+
+NORMAL, ABNORMAL, MASKS = "normal", "abnormal", "masks"
+USUAL_NAMES = ("normal", "healthy", "no finding", "no_finding", "no_dr", "good")
+"""What sets call the class of healthy images."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Images whose verdict is known.
+
+    Attributes:
+        normal, abnormal: entries. A sample of an abnormal one has a label map, 1 where it is abnormal, if one is known.
+        marked: ids of abnormal ones of which it is.
+    """
+
+    normal: list[Entry]
+    abnormal: list[Entry]
+    marked: frozenset[str] = frozenset()
+
+
+def healthy(data: DataSet, normal: str = "") -> DataSet:
+    """The healthy images of a set, without their label maps.
+
+    Args:
+        data: of a set without classes all images are taken to be healthy.
+        normal: name of the class of healthy images; empty looks for a usual one.
+
+    Raises:
+        CasesError: classes, none of which is that.
+    """
+    if not data.classes:
+        return replace(data, entries=[_plain(entry) for entry in data.entries])
+    index = data.classes.index(_normal_class(data, normal))
+    return replace(data, entries=[_plain(entry) for entry in data.entries if entry.target == index])
+
+
+def open_examined(path: Path, kind: str = "auto", normal: str = "") -> Examined:
+    """Opens `path/normal` and `path/abnormal`, folders of images or with a MedMNIST .npz each, or a set with classes.
+
+    `path/masks`, if it is there, has label maps named as the abnormal images; what is not 0 in them is abnormal.
+
+    Args:
+        path: a folder, or a .npz.
+        kind: layout, as for `open_data`.
+        normal: class of the healthy images in a set with classes; empty looks for a usual one.
+
+    Raises:
+        FileNotFoundError: nothing there. CasesError: no classes, no normal or no abnormal images, or a mask of none.
+    """
+    parts = (path / NORMAL, path / ABNORMAL)
+    if path.is_dir() and all(part.is_dir() for part in parts):
+        good, bad = (_open_part(part, kind) for part in parts)
+        return _with_masks(Examined([_plain(entry) for entry in good], [_plain(e) for e in bad]), path / MASKS)
+    data = open_data(path, kind)
+    if not data.classes:
+        raise CasesError(f"{path} has neither the folders {NORMAL}/ and {ABNORMAL}/ nor classes; arrange it so.")
+    index = data.classes.index(_normal_class(data, normal))
+    found = [[_plain(e) for e in data.entries if (e.target == index) is wanted] for wanted in (True, False)]
+    if not all(found):
+        raise CasesError(f"{path} has {len(found[0])} normal and {len(found[1])} abnormal images; both are needed.")
+    return Examined(found[0], found[1])
+
+
+def _normal_class(data: DataSet, normal: str) -> str:
+    known = {name.lower(): name for name in data.classes}
+    for name in [normal] if normal else USUAL_NAMES:
+        if name.lower() in known:
+            return known[name.lower()]
+    asked = f"no class {normal!r}" if normal else "no class with a usual name of healthy images"
+    raise CasesError(f"{data.name} has {asked}. Its classes: {', '.join(data.classes)}. Name one with --normal.")
+
+
+def _open_part(folder: Path, kind: str) -> Sequence[Entry]:
+    """Images of a folder, or of the .npz in it; whatever it says of their classes."""
+    files = sorted(folder.glob("*.npz"))
+    return open_data(files[0] if files else folder, kind).entries
+
+
+def _with_masks(examined: Examined, folder: Path) -> Examined:
+    if not folder.is_dir():
+        return examined
+    files = {_stem(file): file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] != "."}
+    names = {entry.id: Path(entry.id).name for entry in examined.abnormal}
+    strange = sorted(set(files) - set(names.values()))
+    if strange:
+        raise CasesError(f"{folder} has {strange[0]}, but there is no abnormal image of that name.")
+    entries = [_marked(entry, files.get(names[entry.id])) for entry in examined.abnormal]
+    marked = frozenset(id for id, name in names.items() if name in files)
+    return Examined(examined.normal, entries, marked)
+
+
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def _plain(entry: Entry) -> Entry:
+    """The entry without its label map: what is looked at must not depend on it."""
+    return replace(entry, read=partial(_read_plain, entry), target=None)
+
+
+def _read_plain(entry: Entry) -> Sample:
+    return replace(entry.read(), label=None)
+
+
+def _marked(entry: Entry, mask: Path | None) -> Entry:
+    if mask is None:
+        return entry
+    return replace(entry, read=partial(_read_marked, entry, mask), files=(*entry.files, mask))
+
+
+def _read_marked(entry: Entry, mask: Path) -> Sample:
+    """The sample with a label map. Raises VolumeError if it is not on its grid."""
+    sample = entry.read()
+    label = read_values(mask) if is_picture(mask) else read_label(mask).array
+    if label.ndim > sample.image.ndim - 1:
+        label = label.squeeze()
+    if label.shape != sample.image.shape[1:]:
+        raise VolumeError("wrong_geometry", f"{mask} has {label.shape} voxels, its image {sample.image.shape[1:]}.")
+    return replace(sample, label=(label > 0).astype("uint8"))
