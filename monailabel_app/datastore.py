@@ -35,6 +35,7 @@ Stamp = tuple[int, int, int]
 MISSING: Stamp = (0, 0, 0)
 PATTERNS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 FINAL = DefaultLabelTag.FINAL.value
+VERDICTS = "verdicts"  # in what is known of a study: model name to `normal` or `abnormal`
 
 
 class StudyDatastore(LocalDatastore):
@@ -105,6 +106,12 @@ class StudyDatastore(LocalDatastore):
         """Ids of the studies that no scanner has seen."""
         with self._threads:
             return [name for name in self.list_images() if KEY in self._datastore.objects[name].image.info]
+
+    def verdicts(self, model: str) -> dict[str, str]:
+        """`normal` or `abnormal` for each study that was marked for a model."""
+        with self._threads:
+            known = {name: self.get_image_info(name).get(VERDICTS, {}).get(model) for name in self.list_images()}
+        return {name: verdict for name, verdict in known.items() if verdict}
 
     def status(self) -> dict[str, Any]:
         """How many acquired studies and labels of them there are and, apart, how many synthetic studies."""

@@ -56,6 +56,12 @@ def share(title: str, description: str, default: float) -> dict[str, Any]:
     return {"type": "number", "title": title, "x-widget": "slider", **limits, "description": description}
 
 
+def number(title: str, description: str, default: float, low: float, high: float) -> dict[str, Any]:
+    """An option that is a number."""
+    limits = {"minimum": low, "maximum": high, "default": default}
+    return {"type": "number", "title": title, **limits, "description": description}
+
+
 def choice(title: str, description: str, names: Sequence[str]) -> dict[str, Any]:
     """An option that is one of several names; no default means that it can be left open."""
     return {"type": "string", "title": title, "enum": list(names), "description": description}

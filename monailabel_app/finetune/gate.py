@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 ROUNDING = 1e-6
 METRIC = "dice_mean"
+FIGURES = {METRIC: "Dice", "auroc": "AUROC"}
 
 
 class Scores(Protocol):
@@ -40,10 +41,10 @@ class Check:
     passed: bool
 
     def text(self) -> str:
-        """`Dice of posterior on 2 validation patients 0.78 -> 0.84`."""
-        part = "" if self.metric == METRIC else f" of {self.metric.removeprefix('dice_')}"
+        """`Dice of posterior on 2 validation cases 0.78 -> 0.84`, `AUROC on 30 marked cases 0.91 -> 0.93`."""
+        figure = FIGURES.get(self.metric) or f"Dice of {self.metric.removeprefix('dice_')}"
         change = f"{_shown(self.before)} -> {_shown(self.after)}"
-        return f"Dice{part} on {self.cases} {self.name} {'case' if self.cases == 1 else 'cases'} {change}"
+        return f"{figure} on {self.cases} {self.name} {'case' if self.cases == 1 else 'cases'} {change}"
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.tasks.train import TrainTask
-
 from monailabel_app import dicom
-from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import FINAL, StudyDatastore
-from monailabel_app.errors import MedGANError
+from monailabel_app.finetune.base import FineTuning
 from monailabel_app.finetune.gate import Check, Verdict, compare, decide
 from monailabel_app.finetune.outlines import split_copies
 from monailabel_app.finetune.runs import Run
 from monailabel_app.finetune.split import Splits, check_enough, patient_of, within_ratio
-from monailabel_app.finetune.watch import die_with
 from monailabel_app.infers.segmentation import check_scale
-from monailabel_app.options import Schema, validate
-from monailabel_app.registry import Registry, Version
+from monailabel_app.options import Schema
+from monailabel_app.registry import Version
 from trainers.card import write_card
 from trainers.data.cases import find_cases
 from trainers.data.volumes import VolumeError, check_file, read_label
-from trainers.monitor import Cancelled, Monitor
-from trainers.spec import ModelNotAvailable, ModelSpec
+from trainers.monitor import Monitor
+from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import Case, FinetuneConfig, Report, evaluate, finetune, reference_cases
 
 logger = logging.getLogger(__name__)
@@ -72,21 +68,10 @@ class Material:
         return {name: len(cases) for name, cases in found.items()}
 
 
-class SegmentationTraining(TrainTask):
-    """Fine-tunes the version that serves and lets the gate decide on the result.
+class SegmentationTraining(FineTuning):
+    """Fine-tunes a segmentation model with the labels that were submitted as final."""
 
-    Args:
-        model: what is trained. config: the server's settings. registry: versions.
-    """
-
-    def __init__(self, model: str, config: ServerConfig, registry: Registry) -> None:
-        super().__init__(f"Improves {model} with the labels that were submitted as final.")
-        self.model, self.server, self.registry = model, config, registry
-
-    def config(self) -> dict[str, Any]:
-        """Defaults of a run, for MONAI Label's clients."""
-        values, _ = validate({}, self.schema())
-        return values
+    about = "Improves {model} with the labels that were submitted as final."
 
     def schema(self) -> Schema:
         """What a request may set."""
@@ -129,30 +114,8 @@ class SegmentationTraining(TrainTask):
         check_enough(len(found.cases), len(set(found.patients.values())), len(found.synthetic))
         return found
 
-    def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
-        """Runs in a process of its own: trains, judges, promotes or refuses.
-
-        Args:
-            request: `run`, `server` (the process to die with) and what `schema` says.
-            datastore: the studies.
-        """
-        die_with(int(request["server"]))
-        run = Run(self.server.runs / request["run"], self.model)
-        try:
-            version, verdict = self._train(request, datastore, run)
-        except Cancelled:
-            run.end("cancelled")
-            return {"state": "cancelled"}
-        except (MedGANError, VolumeError, ModelNotAvailable, FileNotFoundError) as error:
-            run.end("failed", error=str(error))
-            raise
-        except Exception:
-            run.end("failed", error="The training failed; the reason is in the server's log.")
-            raise
-        return {"state": version.record.state, "version": version.name, "reason": verdict.reason}
-
-    def _train(self, request: dict[str, Any], datastore: StudyDatastore, run: Run) -> tuple[Version, Verdict]:
-        options, _ = validate(request, self.schema())
+    def train(self, options: dict[str, Any], datastore: StudyDatastore, run: Run) -> tuple[Version, Verdict]:
+        """Trains a candidate and measures it beside the version that serves."""
         serving = self.registry.current(self.model)
         serving.verify()
         found = self._material(datastore, serving, options["synthetic_ratio"])
@@ -168,21 +131,7 @@ class SegmentationTraining(TrainTask):
             after = _measure(folder, found.measured, run)
             candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
             _note(candidate.path, after["validation"], len(found.synthetic))
-        return self._judge(candidate, decide(self._compare(before, after)), run)
-
-    def _judge(self, candidate: Version, verdict: Verdict, run: Run) -> tuple[Version, Verdict]:
-        judged = self.registry.judge(candidate, verdict.promoted, verdict.reason, verdict.as_dicts(), run.check)
-        promoted = judged.record.state == "published"
-        shown = {
-            "promoted": promoted,
-            "version": judged.name,
-            "serving": self.registry.current(self.model).name,
-            "reason": judged.record.reason,
-            "checks": verdict.as_dicts(),
-        }
-        run.end("promoted" if promoted else "refused", verdict=shown)
-        logger.info("%s %s: %s", self.model, judged.name, judged.record.reason)
-        return judged, verdict
+        return self.judge(candidate, decide(self._compare(before, after)), run)
 
     def _compare(self, before: dict[str, Report], after: dict[str, Report]) -> list[Check]:
         limits = {"reference": (self.server.reference_tolerance, None)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from monailabel_app.infers.anomaly import AnomalyInfer
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.infers.reconstruction import ReconstructionInfer
 from monailabel_app.infers.segmentation import SegmentationInfer
@@ -12,7 +13,7 @@ from monailabel_app.infers.synthesis import SynthesisInfer
 from trainers.spec import ModelNotAvailable, ModelSpec
 
 TASKS: dict[str, type[ModelInfer]] = {
-    kind.task: kind for kind in (SegmentationInfer, SynthesisInfer, ReconstructionInfer)
+    kind.task: kind for kind in (SegmentationInfer, SynthesisInfer, ReconstructionInfer, AnomalyInfer)
 }
 
 

@@ -17,8 +17,10 @@ from monailabel_app.routes import (
     scoring,
     sessions,
     train,
+    verdicts,
     versions,
 )
 
-AREAS = (info, auth, infer, jobs, images, labels, activelearning, scoring, train, batch, sessions, versions, logs)
+STUDIES = (images, labels, verdicts, activelearning, scoring)
+AREAS = (info, auth, infer, jobs, *STUDIES, train, batch, sessions, versions, logs)
 ROUTERS: tuple[APIRouter, ...] = tuple(area.router for area in AREAS)

@@ -1,0 +1,108 @@
+"""Adapting an anomaly model to the studies that clinicians marked as normal, measured with those marked as abnormal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from monailabel_app import dicom
+from monailabel_app.datastore import StudyDatastore
+from monailabel_app.errors import MedGANError
+from monailabel_app.finetune.base import FineTuning
+from monailabel_app.finetune.gate import Check, Verdict
+from monailabel_app.finetune.runs import Run
+from monailabel_app.finetune.split import patient_of
+from monailabel_app.options import Schema
+from monailabel_app.registry import Version
+from trainers.data.readers.base import read_pair
+from trainers.data.sets import Entry
+from trainers.data.volumes import VolumeError, check_file
+from trainers.tasks.anomaly.adapt import FEWEST, RATE, Adapted, adapt
+
+TOLERANCE = 0.02  # of AUROC, which a candidate may lose on a handful of studies
+SYNTHETIC = "It is synthetic: no patient is as it is."
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Studies with a verdict, and those left out, with the reason."""
+
+    normal: list[Entry] = field(default_factory=list)
+    abnormal: list[Entry] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+class AnomalyTraining(FineTuning):
+    """Learns what is usual here and calibrates anew; the networks stay."""
+
+    about = "Adapts {model} to the studies that were marked as normal, and calibrates it with them."
+
+    def schema(self) -> Schema:
+        """Nothing can be set."""
+        return {"type": "object", "properties": {}}
+
+    def labelled(self, datastore: StudyDatastore) -> Marked:
+        """Finds marked studies. Raises MedGANError `too_few_labels`."""
+        found, known = Marked(), dicom.patients(self.server.data)
+        made = set(datastore.synthetic_images())
+        for study, verdict in datastore.verdicts(self.model).items():
+            path = datastore.image_path(study)
+            reason = SYNTHETIC if study in made else _unreadable(path)
+            if reason:
+                found.skipped.append(f"{study}: {reason}")
+                continue
+            patient = patient_of(study, self.server.patient_pattern, known.get(study, ""))
+            entry = Entry(study, patient, partial(read_pair, path), files=(path,))
+            (found.normal if verdict == "normal" else found.abnormal).append(entry)
+        patients = len({entry.patient for entry in found.normal})
+        if patients < FEWEST:
+            message = (
+                f"Studies of {patients or 'no'} {'patient is' if patients == 1 else 'patients are'} marked normal."
+            )
+            raise MedGANError("too_few_labels", message, f"Mark studies of at least {FEWEST} patients as normal.")
+        return found
+
+    def train(self, options: dict[str, Any], datastore: StudyDatastore, run: Run) -> tuple[Version, Verdict]:
+        """Makes a candidate; it serves unless it tells normal from abnormal studies worse than before."""
+        serving = self.registry.current(self.model)
+        serving.verify()
+        found = self.labelled(datastore)
+        counts = {"train": len(found.normal), "validation": len(found.abnormal), "synthetic": 0}
+        run.report(cases=counts, skipped=found.skipped, epochs=1)
+        with self.registry.staging(self.model, run.folder.name) as folder:
+            run.stage("training")
+            result = adapt(serving.path, folder, found.normal, found.abnormal, run)
+            run.stage("validating")
+            candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
+        return self.judge(candidate, verdict_on(result), run)
+
+
+def verdict_on(result: Adapted) -> Verdict:
+    """The gate's: without abnormal studies there is nothing to lose but wrong promises."""
+    told = (
+        f"Calibrated with {result.normal} normal patients; the earlier calibration called "
+        f"{result.false_positives_before:.0%} of them unusual where it promised {RATE:.0%}."
+    )
+    checks = _checks(result)
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        return Verdict(False, f"The serving version stays: {failed[0].text()} (may fall by {TOLERANCE:g}).", checks)
+    return Verdict(True, " ".join([told, *(f"{check.text()}." for check in checks)]), checks)
+
+
+def _checks(result: Adapted) -> list[Check]:
+    before, after = result.auroc_before, result.auroc_after
+    if before is None or after is None:
+        return []
+    passed = after >= before - TOLERANCE
+    return [Check("marked", "auroc", before, after, result.normal + result.abnormal, TOLERANCE, passed)]
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        check_file(path)
+    except VolumeError as error:
+        return str(error)
+    return ""
