@@ -3,7 +3,6 @@
 This file holds only what Slicer looks for: module, widget, logic and self-test. The work is done in `MedGANLib`.
 """
 
-import time
 from pathlib import Path
 
 import ctk  # noqa: F401 - registers the widgets of MedGAN.ui
@@ -15,7 +14,10 @@ from MedGANLib.panels import (
     SECTIONS,
     ComparePanel,
     CorrectPanel,
+    DetectPanel,
+    FindingsPanel,
     GalleryPanel,
+    HeatPanel,
     ReconstructPanel,
     Shared,
     SliceMarks,
@@ -26,10 +28,10 @@ from MedGANLib.panels import (
 )
 from MedGANLib.panels.consent import ask_consent, ask_edited
 from MedGANLib.testing.images import phantom
-from MedGANLib.testing.selftest import check_reconstruction, check_sample
+from MedGANLib.testing.selftest import Steps, check_detection, check_reconstruction, check_sample
 from MedGANLib.testing.server import TestServer
 from MedGANLib.workflow import Workflow
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkSegmentation
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -96,6 +98,8 @@ class MedGANParameterNode:
     model: Name of the chosen model.
     synthesisModel: Name of the chosen synthesis model.
     reconstructionModel: Name of the chosen reconstruction model.
+    detectionModel: Name of the chosen anomaly model.
+    learningModel: Name of the model that corrections, training and versions are about.
     options: JSON object: model name -> options of its last run.
     """
 
@@ -104,6 +108,8 @@ class MedGANParameterNode:
     model: str = ""
     synthesisModel: str = ""
     reconstructionModel: str = ""
+    detectionModel: str = ""
+    learningModel: str = ""
     options: str = ""
 
 
@@ -176,7 +182,8 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._pumpTimer.stop()
         self._pollTimer.stop()
         self.panel(CorrectPanel).leave()
-        self.panel(ComparePanel).cleanup()
+        for kind in (ComparePanel, HeatPanel, FindingsPanel):
+            self.panel(kind).cleanup()
         self.panel(SliceMarks).cleanup()
         self.logic.workflow.changed.disconnect(self._show)
         self.logic.workflow.close()
@@ -204,10 +211,9 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         """The scene is about to be closed: let go of its nodes."""
         self.setParameterNode(None)
-        self.panel(CorrectPanel).forget_scene()
-        self.panel(SynthesisePanel).forget_scene()
-        self.panel(ReconstructPanel).forget_scene()
-        self.panel(ComparePanel).forget_scene()
+        for kind in (CorrectPanel, SynthesisePanel, ReconstructPanel, ComparePanel, DetectPanel, HeatPanel):
+            self.panel(kind).forget_scene()
+        self.panel(FindingsPanel).forget_scene()
         self.shared.forget_scene()
 
     def onSceneEndClose(self, caller, event):
@@ -261,7 +267,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel(CorrectPanel).save_for_undo(segmentation)
 
 
-class MedGANTest(ScriptedLoadableModuleTest):
+class MedGANTest(Steps, ScriptedLoadableModuleTest):
     """The self-test: the whole loop on synthetic studies, through the buttons, against a server in this process."""
 
     def setUp(self):
@@ -299,11 +305,11 @@ class MedGANTest(ScriptedLoadableModuleTest):
         widget.enter()
         with TestServer() as server:
             server.world.add_phantoms(2)
-            self._connect(widget, server.url)
+            self.connect(widget, server.url)
             for number in (1, 2):
-                self._label_next(widget, f"case_{number}")
+                self.label_next(widget, f"case_{number}")
             self.assertEqual(sorted(server.world.labels), ["case_1", "case_2"])
-            self._train(widget)
+            self.train(widget)
             self.assertEqual(server.world.current, "v0002")
             widget.logic.workflow.disconnect()
 
@@ -312,8 +318,8 @@ class MedGANTest(ScriptedLoadableModuleTest):
         widget = slicer.util.getModuleWidget("MedGAN")
         widget.enter()
         with TestServer() as server:
-            self._connect(widget, server.url)
-            self._generate(widget, 2)
+            self.connect(widget, server.url)
+            self.generate(widget, 2)
             widget.ui.nextSampleButton.click()
             self.delayDisplay("Put in the scene")
             widget.ui.placeButton.click()
@@ -321,7 +327,7 @@ class MedGANTest(ScriptedLoadableModuleTest):
             widget.ui.acceptBox.click()
             widget.ui.addButton.click()
             state = widget.logic.workflow.state
-            self._wait(lambda: state.job is None and server.world.synthetic, "the training study")
+            self.wait(lambda: state.job is None and server.world.synthetic, "the training study")
             (added,) = server.world.labels
             self.assertTrue(added.startswith("synthetic_hippocampus_synthesis_1_"))
             self.assertEqual(server.world.synthetic[added]["seed"], 1)
@@ -333,63 +339,25 @@ class MedGANTest(ScriptedLoadableModuleTest):
         widget.enter()
         state = widget.logic.workflow.state
         with TestServer() as server:
-            server.world.add_phantoms(1)
-            self._connect(widget, server.url)
-            widget.ui.nextButton.click()
-            self._wait(lambda: state.job is None and state.study, "the study")
+            self.take_study(widget, server)
             widget.panel(ReconstructPanel).form.field("strength").widget.value = 0.5
             self.delayDisplay("Reconstruct")
             widget.ui.reconstructButton.click()
-            self._wait(lambda: state.job is None and state.reconstruction is not None, "the reconstruction")
+            self.wait(lambda: state.job is None and state.reconstruction is not None, "the reconstruction")
             check_reconstruction(self, widget, widget.shared.volume)
             widget.logic.workflow.disconnect()
 
-    def _generate(self, widget, count):
-        self.delayDisplay("Generate")
-        widget.panel(SynthesisePanel).form.field("number").widget.value = count
-        widget.ui.generateButton.click()
+    def test_detection(self):
+        """Detect, move the threshold, look at the finding, mark the study, and undo."""
+        widget = slicer.util.getModuleWidget("MedGAN")
+        widget.enter()
         state = widget.logic.workflow.state
-        self._wait(lambda: state.job is None and state.gallery is not None, "the samples")
-        self.assertEqual(len(state.gallery.samples), count)
-
-    def _connect(self, widget, url):
-        self.delayDisplay("Connect")
-        widget.ui.addressBox.setEditText(url)
-        widget.ui.connectButton.click()
-        self._wait(lambda: widget.ui.nextButton.enabled, "the connection")
-
-    def _label_next(self, widget, name):
-        self.delayDisplay(f"Label {name}")
-        widget.ui.nextButton.click()
-        state = widget.logic.workflow.state
-        self._wait(lambda: state.job is None and state.study and state.study.image_id == name, "the study")
-        widget.ui.runButton.click()
-        self._wait(lambda: self._segments(widget) == ["anterior", "posterior"], "the result")
-        widget.ui.undoButton.click()
-        self._wait(lambda: self._segments(widget) == [], "the undo")
-        widget.ui.runButton.click()
-        self._wait(lambda: state.job is None and self._segments(widget) == ["anterior", "posterior"], "the result")
-        widget.ui.submitButton.click()
-        self._wait(lambda: state.job is None and state.message.kind == "success", "the submission")
-
-    @staticmethod
-    def _segments(widget):
-        node = widget.shared.segmentation
-        segmentation = node.GetSegmentation() if node else vtkSegmentation()
-        return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
-
-    def _train(self, widget):
-        self.delayDisplay("Train")
-        widget.ui.startButton.click()
-        self._wait(lambda: widget.logic.workflow.state.training.verdict is not None, "the verdict", 60)
-
-    def _wait(self, condition, what, seconds=20):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(
-                time.monotonic(),
-                end,
-                f"{what} did not come; {slicer.util.getModuleWidget('MedGAN').ui.messageLabel.text}",
-            )
-            slicer.app.processEvents()
-            time.sleep(0.01)
+        with TestServer() as server:
+            self.take_study(widget, server)
+            self.delayDisplay("Detect")
+            widget.ui.detectButton.click()
+            self.wait(lambda: state.job is None and state.detection is not None, "the heat map")
+            check_detection(self, widget)
+            widget.ui.markAbnormalButton.click()
+            self.wait(lambda: state.job is None and server.world.verdicts == {"case_1": "abnormal"}, "the mark")
+            widget.logic.workflow.disconnect()

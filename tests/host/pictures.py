@@ -1,9 +1,9 @@
 """Makes the pictures of the documentation and the module's icon.
 
 ``python -m tests.host.pictures`` draws every state of the module, with a small test server and synthetic studies; the
-panel *Synthesise* is drawn by ``python docs/pictures.py``, with the shipped model, and *Reconstruct* by
-``python -m tests.host.pictures --reconstruct``, with the test server or one that is named. The result on a real head
-(docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
+panel *Synthesise* is drawn by ``python docs/pictures.py``, with the shipped model, and *Reconstruct* and *Detect* by
+``python -m tests.host.pictures --reconstruct`` and ``--detect``, with the test server or one that is named. The result
+on a real head (docs/images/slicer-result.png) needs a real server whose one study is the MNI152 template::
 
     python -m monailabel_app serve --studies FOLDER --port 8917
     python -m tests.host.pictures --server http://127.0.0.1:8917 --point -26 -22 -14 --point 26 -22 -14
@@ -17,7 +17,7 @@ import argparse
 import contextlib
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -204,7 +204,7 @@ def draw_reconstruction(folder: Path, address: str = "") -> None:
             user.connect(address or server.url)
             _reconstruct(user)
         panel = user.picture("reconstruct").replace(folder / "slicer_reconstruct.png")
-        _beside(panel, _draw_two_views(folder, QtGui.QImage(str(panel)).height()))
+        beside(panel, _draw_two_views(folder, QtGui.QImage(str(panel)).height()))
 
 
 def _coarse_head() -> bytes:
@@ -250,12 +250,12 @@ def _draw_two_views(folder: Path, size: int) -> list[QtGui.QImage]:
         middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
         field = 0.92 * max(bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(2))
         path = views.draw_slice(logic, folder / f"{name}.png", middle, field, size)
-        found.append(_with_mark(QtGui.QImage(str(path)), widget.sliceView().cornerAnnotation().GetText(7) or ""))
+        found.append(with_mark(QtGui.QImage(str(path)), widget.sliceView().cornerAnnotation().GetText(7) or ""))
         path.unlink()
     return found
 
 
-def _with_mark(image: QtGui.QImage, text: str) -> QtGui.QImage:
+def with_mark(image: QtGui.QImage, text: str) -> QtGui.QImage:
     """Writes what the module writes at the upper edge of a view, which is not drawn without a window."""
     painter = QtGui.QPainter(image)
     font = painter.font()
@@ -267,7 +267,7 @@ def _with_mark(image: QtGui.QImage, text: str) -> QtGui.QImage:
     return image
 
 
-def _beside(panel: Path, pictures: list[QtGui.QImage]) -> None:
+def beside(panel: Path, pictures: list[QtGui.QImage], colors: Sequence[str] = VIEW_COLORS[::3]) -> None:
     """Puts slice views right of the panel's picture, which is replaced."""
     left, size = QtGui.QImage(str(panel)), pictures[0].width()
     whole = QtCore.QSize(left.width() + len(pictures) * (size + 6), max(left.height(), size))
@@ -278,7 +278,7 @@ def _beside(panel: Path, pictures: list[QtGui.QImage]) -> None:
     for place, view in enumerate(pictures):
         x = left.width() + 6 + place * (size + 6)
         painter.drawImage(x, 0, view)
-        painter.fillRect(x, 0, size, 5, QtGui.QColor(VIEW_COLORS[3 * place]))
+        painter.fillRect(x, 0, size, 5, QtGui.QColor(colors[place]))
     painter.end()
     image.save(str(panel))
 
@@ -357,11 +357,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
     parser.add_argument("--server", default="", help="address of a running MedGAN server; default: a small test server")
     parser.add_argument("--reconstruct", action="store_true", help="draw the panel Reconstruct alone")
+    parser.add_argument("--detect", action="store_true", help="draw the panel Detect alone")
     parser.add_argument("--point", type=float, nargs=3, action="append", default=[], help="point to place, in RAS mm")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.reconstruct:
         draw_reconstruction(arguments.out, arguments.server)
+        return
+    if arguments.detect:
+        from .detect_picture import draw_detection
+
+        draw_detection(arguments.out, arguments.server)
         return
     take_pictures(arguments.out, arguments.server, tuple(tuple(p) for p in arguments.point))
     make_icon(ICON)

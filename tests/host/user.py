@@ -102,6 +102,7 @@ class User:
             "runSection",
             "correctSection",
             "reconstructSection",
+            "detectSection",
             "synthesiseSection",
             "trainSection",
             "versionsSection",

@@ -13,7 +13,7 @@ SCRIPT = """
 import importlib, pathlib, socket, sys
 from unittest.mock import MagicMock
 sys.path.insert(0, ".")
-for name in ("slicer", "vtk", "vtk.util", "vtk.util.numpy_support", "qt", "ctk", "numpy"):
+for name in ("slicer", "slicer.util", "vtk", "vtk.util", "vtk.util.numpy_support", "qt", "ctk", "numpy"):
     sys.modules[name] = MagicMock()
 for path in sorted(pathlib.Path("MedGANLib").rglob("*.py")):
     importlib.import_module(".".join(path.with_suffix("").parts))

@@ -196,7 +196,8 @@ def test_what_a_model_gives_is_told_by_its_task(user: User, server: Any) -> None
     model = user.state.models[0]
     finer = dataclasses.replace(model, task="reconstruction", output="volume")
     assert "made by a network from what was measured" in model_text(finer) and finer.reconstructs
-    assert "synthetic" in model_text(dataclasses.replace(finer, task="anomaly"))
+    assert "synthetic" in model_text(dataclasses.replace(finer, task="others"))
+    assert "no diagnosis" in model_text(dataclasses.replace(finer, task="anomaly", output="both"))
     assert "marked" not in model_text(model)
 
 

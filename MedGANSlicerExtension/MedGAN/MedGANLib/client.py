@@ -29,6 +29,7 @@ from .records import (
 from .results import receive_result
 from .running import RunningJob
 from .transport import Progress, Request, Transport, save_blocks
+from .verdicts import MarkedStudies
 
 PathLike = Union[str, Path]
 TIMEOUT, INFER_TIMEOUT = 30.0, 900.0
@@ -235,6 +236,21 @@ class MedGANClient:
         request.query, request.deadline = {"image": image_id, "tag": tag}, None
         request.on_sent = _phase(progress, "Sending the label")
         return SubmitReceipt.from_json(self._transport.json(request))
+
+    def mark(self, model: str, image_id: str, verdict: str, cancel: Optional[CancelToken] = None) -> Mapping[str, Any]:
+        """Call a study `normal` or `abnormal` for an anomaly model, or take that back with an empty `verdict`.
+
+        Returns:
+            `image`, `verdict`, and how many studies are marked now: `normal`, `abnormal`.
+        """
+        request = self._request("POST", f"/verdict/{quote(model, safe='')}", body=JsonBody({"verdict": verdict}))
+        request.query, request.cancel = {"image": image_id}, cancel
+        answer = self._transport.json(request)
+        return answer if isinstance(answer, dict) else {}
+
+    def marked(self, model: str, cancel: Optional[CancelToken] = None) -> MarkedStudies:
+        """Return which studies are marked for an anomaly model."""
+        return MarkedStudies.from_json(self._json("GET", f"/verdict/{quote(model, safe='')}", cancel=cancel))
 
     def train_start(
         self, model: str, settings: Optional[Mapping[str, Any]] = None, cancel: Optional[CancelToken] = None

@@ -140,4 +140,4 @@ def _present(client: Optional[MedGANClient]) -> MedGANClient:
 
 def _nothing_known() -> Dict[str, Any]:
     """Return the part of the state that belongs to one server, empty."""
-    return {"versions": {}, "training": TrainingStatus(state="none")}
+    return {"versions": {}, "marked": {}, "training": TrainingStatus(state="none")}

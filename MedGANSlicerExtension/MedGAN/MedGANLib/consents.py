@@ -15,7 +15,8 @@ RUN_ON_SEVERAL = (
     "Sent: the voxels and the geometry of these volumes. The server runs the model on them and does not keep them."
 )
 STORE = (
-    "Sent: the voxels and the geometry of this volume, with your label. The server keeps both as a study for training."
+    "Sent: the voxels and the geometry of this volume, with your label or verdict. "
+    "The server keeps both as a study for training."
 )
 SHAPE = (
     "Sent: the shape of the chosen segments, as a label map. The server makes images that fill it and keeps nothing."

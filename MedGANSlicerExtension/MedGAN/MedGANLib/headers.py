@@ -21,7 +21,7 @@ DESCRIPTION = slice(148, 228)
 SYNTHETIC = "MedGAN.Synthetic"
 NO = ("", "false", "no", "0")
 ALTERED = "MedGAN.Altered"
-FIELD = re.compile(r"(?m)^MedGAN\.(Synthetic|Altered|Model|Version|Seed|Class) *:=(.*)$")
+FIELD = re.compile(r"(?m)^MedGAN\.(Synthetic|Altered|HeatMap|Model|Version|Seed|Class) *:=(.*)$")
 NOTE = re.compile(r"MedGAN synthetic(?:: (?P<model>\S+) (?P<version>\S+) seed (?P<seed>\d+)(?: (?P<class>.+))?)?")
 ALTERED_NOTE = re.compile(r"MedGAN altered(?:: (?P<model>\S+) (?P<version>\S+) strength)?")
 """The note is cut after 79 characters, and with it perhaps a long name; the mark is at its beginning."""

@@ -92,6 +92,8 @@ class Inferring(Studying):
         model = self._model(name)
         if model.reconstructs:
             raise NotFound(f"'{model.title}' makes better images.", "Run it in the section Reconstruct.")
+        if model.detects:
+            raise NotFound(f"'{model.title}' looks for anomalies.", "Run it in the section Detect.")
         return model
 
     def _stage(self, volume: Any, segmentation: Any) -> Stage:
@@ -141,17 +143,17 @@ class Inferring(Studying):
             stage.segmentation = None  # there was none, or it was removed while the model ran
         outcome, run = show_result(result, model, stage)
         self._runs.append(run)
-        self._remember(stage.volume, outcome)
+        self._remember(stage.volume, outcome.segmentation_id)
         self._update(can_undo=True, last_result=outcome)
         kind = "warning" if outcome.warnings else "success"
         text = f"{model.title}: {_found(outcome)} in {time.monotonic() - begun:.1f} s."
         self._say(kind, text, details=outcome.warnings)
         return outcome
 
-    def _remember(self, volume: Any, outcome: RunOutcome) -> None:
+    def _remember(self, volume: Any, segmentation_id: str) -> None:
         """Keep volume and segmentation together; runs on the active study show in `state.study`."""
-        if outcome.segmentation_id:
-            volume.SetNodeReferenceID(SEGMENTATION, outcome.segmentation_id)
+        if segmentation_id:
+            volume.SetNodeReferenceID(SEGMENTATION, segmentation_id)
         if self._active is None or self._active is volume:
             self._activate(volume)
 

@@ -144,7 +144,7 @@ class Learning(Inferring):
 
         def work(job: Job) -> SubmitReceipt:
             if file:
-                _upload_once(client, file, image_id, job, mark)
+                upload_once(client, file, image_id, job, mark)
             return client.submit_label(
                 image_id,
                 label,
@@ -169,12 +169,12 @@ class Learning(Inferring):
         return status
 
 
-def _upload_once(client: MedGANClient, file: Path, image_id: str, job: Job, mark: Mapping[str, Any]) -> None:
-    """Upload under a random id; that it is taken means that an earlier try had come through."""
+def upload_once(client: MedGANClient, file: Path, image_id: str, job: Job, mark: Mapping[str, Any]) -> None:
+    """Upload a volume under a random id; that it is taken means that an earlier try had come through."""
     try:
         client.upload_image(file, image_id, job.report, job.token, mark)
     except Conflict:
-        job.report(-1.0, "Sending the label")
+        job.report(-1.0, "It was sent before")
 
 
 def _submitted(receipt: SubmitReceipt, export: LabelExport, model: ModelInfo) -> Tuple[str, str, str, Tuple[str, ...]]:

@@ -18,6 +18,8 @@ CLASS = "MedGAN.Class"
 RECONSTRUCTED = "MedGAN.Reconstructed"
 STRENGTH = "MedGAN.Strength"
 """Node attributes of a reconstruction: that it is one, and how strongly a GAN altered it."""
+HEAT = "MedGAN.HeatMap"
+"""Node attribute of a map of how unlike healthy ones an image is: made by a model, but no picture of a patient."""
 PREFIX = "SYNTHETIC – "
 """Begins the name of every sample's node, and so what Slicer writes into the corner of a slice view."""
 ALTERED_PREFIX = "ALTERED – "
@@ -44,9 +46,18 @@ def mark_reconstruction(node: Any, model: str, version: str, altered: bool = Fal
         node.SetAttribute(STRENGTH, f"{strength:g}")
 
 
+def mark_heat(node: Any, model: str, version: str) -> None:
+    """Note on a node that it is a model's heat map; where it is taken for an image it counts as synthetic."""
+    node.SetAttribute(HEAT, "true")
+    node.SetAttribute(SYNTHETIC, "true")
+    node.SetAttribute(MODEL, model)
+    node.SetAttribute(VERSION, version)
+
+
 def view_mark(volume: Any) -> str:
     """Return the word for views that show a volume; empty for one that was acquired."""
-    for attribute, word in ((ALTERED, "ALTERED"), (RECONSTRUCTED, "RECONSTRUCTED"), (SYNTHETIC, "SYNTHETIC")):
+    words = ((HEAT, "HEAT MAP"), (ALTERED, "ALTERED"), (RECONSTRUCTED, "RECONSTRUCTED"), (SYNTHETIC, "SYNTHETIC"))
+    for attribute, word in words:
         if volume.GetAttribute(attribute) == "true":
             return word
     return ""

@@ -42,7 +42,7 @@ def place_reconstruction(
         for name, part in parts.items():
             nodes[name] = _place(part, result, model, inputs, scene)
     except MedGANError:
-        _remove(list(nodes.values()), scene)
+        remove_nodes(list(nodes.values()), scene)
         raise
     _match_brightness(nodes[IMAGE], parts[IMAGE], next(iter(inputs.values())))
     return _record(result, model, inputs, parts, nodes)
@@ -50,7 +50,7 @@ def place_reconstruction(
 
 def remove_reconstruction(reconstruction: Reconstruction, scene: Scene) -> None:
     """Take all that came with a reconstruction out of the scene; what it was made of stays."""
-    _remove([scene.node(node_id) for node_id in reconstruction.made], scene)
+    remove_nodes([scene.node(node_id) for node_id in reconstruction.made], scene)
 
 
 def _place(part: ResultPart, result: InferResult, model: ModelInfo, inputs: Mapping[str, Any], scene: Scene) -> Any:
@@ -128,7 +128,8 @@ def _record(
     )
 
 
-def _remove(nodes: List[Any], scene: Scene) -> None:
+def remove_nodes(nodes: List[Any], scene: Scene) -> None:
+    """Take nodes out of the scene, with their displays and storage; those that are gone already are ignored."""
     for node in nodes:
         if not scene.has(node):
             continue

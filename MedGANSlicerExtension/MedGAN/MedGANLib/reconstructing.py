@@ -42,8 +42,8 @@ class Reconstructing(Synthesising):
 
         def prepare() -> Work:
             description = self._reconstruction_model(model)
-            context.update(model=description, inputs=_chosen(description, volumes))
-            return self._reconstruction(description, context["inputs"], dict(options or {}))
+            context.update(model=description, inputs=chosen_inputs(description, volumes))
+            return self._run_on(description, context["inputs"], dict(options or {}))
 
         def finish(result: InferResult) -> Reconstruction:
             try:
@@ -78,7 +78,7 @@ class Reconstructing(Synthesising):
             raise NotFound(f"'{model.title}' makes no better images.", "Choose a reconstruction model.")
         return model
 
-    def _reconstruction(self, model: ModelInfo, inputs: Mapping[str, Any], options: Dict[str, Any]) -> Work:
+    def _run_on(self, model: ModelInfo, inputs: Mapping[str, Any], options: Dict[str, Any]) -> Work:
         client = self._server()
         ids = {name: self._id_as_it_is(volume) for name, volume in inputs.items()}
         files = self._all_outgoing({name: inputs[name] for name in inputs if not ids[name]}, stored=False)
@@ -107,11 +107,14 @@ class Reconstructing(Synthesising):
         moved = not same_affine(affine(volume), server_affine(volume, address), dimensions(volume))
         return "" if moved else known_id(volume, address)
 
+    def _check_there(self, inputs: Mapping[str, Any]) -> None:
+        if not all(self._scene.has(volume) for volume in inputs.values()):
+            raise SceneProblem("A volume was removed meanwhile; the result is not shown.", "Run the model again.")
+
     def _show_reconstruction(
         self, result: InferResult, model: ModelInfo, inputs: Mapping[str, Any], begun: float
     ) -> Reconstruction:
-        if not all(self._scene.has(volume) for volume in inputs.values()):
-            raise SceneProblem("A volume was removed meanwhile; the result is not shown.", "Run the model again.")
+        self._check_there(inputs)
         made = place_reconstruction(result, model, inputs, self._scene)
         self._reconstructions.append(made)
         self._update(reconstruction=made)
@@ -121,7 +124,7 @@ class Reconstructing(Synthesising):
         return made
 
 
-def _chosen(model: ModelInfo, volumes: Mapping[str, Any]) -> Dict[str, Any]:
+def chosen_inputs(model: ModelInfo, volumes: Mapping[str, Any]) -> Dict[str, Any]:
     """Return the volumes by the model's names, in its order.
 
     Raises:

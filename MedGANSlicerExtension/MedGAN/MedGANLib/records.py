@@ -107,6 +107,11 @@ class ModelInfo:
         return self.is_medgan and self.task == "reconstruction"
 
     @property
+    def detects(self) -> bool:
+        """Whether it tells where a study is unlike healthy ones, as a heat map."""
+        return self.is_medgan and self.task == "anomaly"
+
+    @property
     def input_names(self) -> Tuple[str, ...]:
         """Names of the images that it needs; the first one is the study's."""
         return tuple(str(entry.get("name") or "image") for entry in self.inputs) or ("image",)

@@ -18,7 +18,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from .errors import CannotProcess, WrongGrid
 from .records import Color
 from .scene import Scene
-from .volumes import affine, dimensions, image_from_array, read_on_grid, to_array, to_matrix
+from .volumes import affine, dimensions, image_from_array, parent_matrix, read_on_grid, to_array, to_matrix
 
 BINARY = "Binary labelmap"
 MODEL_TAG = "MedGAN.Model"
@@ -86,6 +86,7 @@ class Placement:
         removed: The segments of the earlier run that they replaced.
         created: Whether the node was made for this run.
         notes: What the clinician should know: kept corrections, labels that are absent, values without a name.
+        kept: IDs of the model's earlier segments that stay because they were corrected.
     """
 
     segmentation: Any
@@ -93,6 +94,7 @@ class Placement:
     removed: Tuple[Removed, ...] = ()
     created: bool = False
     notes: Tuple[str, ...] = ()
+    kept: Tuple[str, ...] = ()
 
     def undo(self, scene: Scene) -> None:
         """Take the added segments out and put the replaced ones back; other segments and edits to them stay."""
@@ -139,6 +141,22 @@ def place_labels(
         CannotProcess: It holds values that cannot be labels.
     """
     labels, matrix = _read_labels(path, volume, affine(volume) if grid is None else grid)
+    return place_array(labels, matrix, volume, table, model, version, scene, segmentation, edited, before_change)
+
+
+def place_array(
+    labels: np.ndarray,
+    matrix: np.ndarray,
+    volume: Any,
+    table: LabelTable,
+    model: str,
+    version: str,
+    scene: Scene,
+    segmentation: Any = None,
+    edited: EditedPolicy = KEEP,
+    before_change: Optional[Callable[[Any], None]] = None,
+) -> Placement:
+    """Do what `place_labels` does with a label map (k, j, i) and its matrix to RAS in the scene."""
     created = segmentation is None
     target = _new_segmentation(volume, scene) if created else segmentation
     if before_change and not created:
@@ -150,12 +168,31 @@ def place_labels(
     for segment_id in added:
         _tag(target, segment_id, model, version)
     notes = _notes(labels, table, [_name(target, segment_id) for segment_id in kept])
-    return Placement(target, tuple(added), removed, created, tuple(notes))
+    return Placement(target, tuple(added), removed, created, tuple(notes), tuple(kept))
 
 
 def is_edited(segmentation: Any, segment_id: str) -> bool:
     """Whether a model's segment was changed since it was placed."""
     return get_tag(segment_of(segmentation, segment_id), FINGERPRINT_TAG) != _fingerprint(segmentation, segment_id)
+
+
+def draw_segment(segmentation: Any, segment_id: str, mask: np.ndarray, matrix: np.ndarray) -> None:
+    """Replace a segment's voxels by a mask (k, j, i) with its matrix to RAS in the scene; nothing of it may be inside.
+
+    Raises:
+        TransformedVolume: The segmentation is under a non-linear transform.
+    """
+    voxels = mask.astype(np.uint8) if mask.size else np.zeros((1, 1, 1), np.uint8)
+    image = slicer.vtkOrientedImageData()
+    image.DeepCopy(image_from_array(voxels))
+    image.SetImageToWorldMatrix(to_matrix(np.linalg.inv(parent_matrix(segmentation)) @ matrix))
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetBinaryLabelmapToSegment(image, segmentation, segment_id, logic.MODE_REPLACE)
+
+
+def tag_as_drawn(segmentation: Any, segment_id: str) -> None:
+    """Note that a segment is as the model made it, so that what changes from now on is a correction."""
+    segment_of(segmentation, segment_id).SetTag(FINGERPRINT_TAG, _fingerprint(segmentation, segment_id))
 
 
 def segment_of(segmentation: Any, segment_id: str) -> Any:
@@ -298,7 +335,7 @@ def _tag(segmentation: Any, segment_id: str, model: str, version: str) -> None:
     segment.SetTag(MODEL_TAG, model)
     segment.SetTag(VERSION_TAG, version)
     segment.SetTag(VALUE_TAG, str(segment.GetLabelValue()))
-    segment.SetTag(FINGERPRINT_TAG, _fingerprint(segmentation, segment_id))
+    tag_as_drawn(segmentation, segment_id)
 
 
 def _value_tag(segmentation: Any, segment_id: str) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Tuple
 
+from .detections import Detection
 from .gallery import Gallery
 from .jobs import Job
 from .reconstructions import Reconstruction
 from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
+from .verdicts import MarkedStudies
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
@@ -95,6 +97,8 @@ class State:
         last_result: What the last run left in the scene.
         gallery: The samples that a synthesis model made last.
         reconstruction: The last reconstruction that is in the scene.
+        detection: The last heat map that is in the scene, at its present threshold.
+        marked: Anomaly model's name -> the studies that are marked for it, as far as asked for.
     """
 
     connected: bool = False
@@ -111,3 +115,5 @@ class State:
     last_result: Optional[RunOutcome] = None
     gallery: Optional[Gallery] = None
     reconstruction: Optional[Reconstruction] = None
+    detection: Optional[Detection] = None
+    marked: Mapping[str, MarkedStudies] = field(default_factory=dict)

@@ -45,7 +45,7 @@ def affine(volume: Any) -> np.ndarray:
     """
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return _parent_matrix(volume) @ to_array(matrix)
+    return parent_matrix(volume) @ to_array(matrix)
 
 
 def dimensions(volume: Any) -> Tuple[int, int, int]:
@@ -252,12 +252,17 @@ def _storage(path: Union[str, Path]) -> Any:
     return storage
 
 
-def _parent_matrix(volume: Any) -> np.ndarray:
-    transform = volume.GetParentTransformNode()
+def parent_matrix(node: Any) -> np.ndarray:
+    """Return the 4x4 matrix from a node's own frame to the world.
+
+    Raises:
+        TransformedVolume: The node is under a non-linear transform, which no matrix describes.
+    """
+    transform = node.GetParentTransformNode()
     if transform is None:
         return np.eye(4)
     if not transform.IsTransformToWorldLinear():
-        raise _transformed(volume, "non-linear")
+        raise _transformed(node, "non-linear")
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)
     return to_array(matrix)

@@ -2,7 +2,7 @@
 
 A workflow is built up in layers, one file each: `session` (jobs, state, messages), `connecting` (the server and its
 versions), `studying` (volumes), `inferring` (running models), `learning` (submitting and training), `synthesising`
-(making synthetic studies), `reconstructing` (better images).
+(making synthetic studies), `reconstructing` (better images), `detecting` (anomalies), `judging` (normal or not).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional
 
 from .client import MedGANClient
 from .jobs import JobQueue
+from .judging import Judging
 from .markups import points_option, roi_option
-from .reconstructing import Reconstructing
 from .scene import Scene
 from .segments import KEEP, EditedPolicy
 from .state import Consent, ConsentRequest, Message, RunOutcome, State, Study
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 
-class Workflow(Reconstructing):
-    """Connect, take a study, run a model, correct, submit, train, roll back, make synthetic studies, reconstruct.
+class Workflow(Judging):
+    """Connect, take a study, run a model, correct, submit, train, roll back, synthesise, reconstruct, detect, judge.
 
     Every method that talks to the server returns a `Job` at once and puts its outcome into `state`; failures become
     `state.message` (and `job.error`), never an exception out of a timer. What is wrong on this side (no volume, a

@@ -12,8 +12,12 @@ from . import preferences
 from .compare import ComparePanel
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
+from .detect import DetectPanel
 from .disclosure import SECTIONS, Disclosure
+from .findings import FindingsPanel
 from .gallery import GalleryPanel
+from .heat import HeatPanel
+from .learner import LearnerBoxes
 from .reconstruct import ReconstructPanel
 from .run import RunPanel
 from .shared import Shared
@@ -28,7 +32,10 @@ __all__ = [
     "SECTIONS",
     "ComparePanel",
     "CorrectPanel",
+    "DetectPanel",
+    "FindingsPanel",
     "GalleryPanel",
+    "HeatPanel",
     "ReconstructPanel",
     "Shared",
     "SliceMarks",
@@ -46,8 +53,12 @@ PANELS = (
     CorrectPanel,
     ReconstructPanel,
     ComparePanel,
+    DetectPanel,
+    HeatPanel,
+    FindingsPanel,
     SynthesisePanel,
     GalleryPanel,
+    LearnerBoxes,
     TrainingPanel,
     VersionsPanel,
     Disclosure,

@@ -33,7 +33,7 @@ class CorrectPanel:
         put_text(self._ui.submitLabel, self._text(state))
 
     def _missing(self, state: State) -> str:
-        model = self._shared.model
+        model = self._shared.learner
         if not state.connected:
             return "Connect to a server first."
         if model is None or not model.labels:
@@ -43,7 +43,7 @@ class CorrectPanel:
         return "" if state.job is None else "Busy."
 
     def _text(self, state: State) -> str:
-        model = self._shared.model
+        model = self._shared.learner
         lines = [labels_text(model)] if model and model.labels else []
         if state.study is not None and not state.study.image_id and self._shared.segmentation is not None:
             lines.append("Submitting adds this volume to the server's studies, after you agree.")
@@ -107,7 +107,7 @@ class CorrectPanel:
             self.editor.setSegmentationNode(None)
 
     def _submit(self) -> None:
-        model = self._shared.model
+        model = self._shared.learner
         if model is not None:
             self._shared.workflow.submit(model.name, self._shared.segmentation, self._shared.volume)
 

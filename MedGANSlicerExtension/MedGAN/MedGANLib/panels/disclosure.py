@@ -28,8 +28,8 @@ class Disclosure:
             section.toolTip = self._tips[name] if possible else reason
         if state.connected:
             self._once("studySection", "runSection", closes="serverSection")
-        if self._shared.segmentation is not None:
-            self._once("correctSection")
+        if self._shared.segmentation is not None and state.detection is None:
+            self._once("correctSection")  # what was detected is looked at where it was asked for
         if state.connected and state.training.state != "none":
             self._once("trainSection")
 
@@ -37,12 +37,14 @@ class Disclosure:
         connected, why = state.connected, "Connect to a server first."
         nothing = "This server has no model that makes images."
         no_better = "This server has no model that reconstructs."
+        no_search = "This server has no model that detects anomalies."
         segments = self._shared.segmentation is not None
         return (
             ("studySection", connected, why),
             ("runSection", connected, why),
             ("correctSection", segments or connected, why),
             ("reconstructSection", bool(self._shared.reconstruction.models), no_better if connected else why),
+            ("detectSection", bool(self._shared.detection.models), no_search if connected else why),
             ("synthesiseSection", bool(self._shared.synthesis.models), nothing if connected else why),
             ("trainSection", connected, why),
             ("versionsSection", connected, why),
@@ -66,6 +68,7 @@ SECTIONS = (
     "runSection",
     "correctSection",
     "reconstructSection",
+    "detectSection",
     "synthesiseSection",
     "trainSection",
     "versionsSection",

@@ -92,7 +92,7 @@ class InputsForm:
         selector.addEnabled = selector.removeEnabled = False
         selector.noneDisplay = "choose a volume"
         selector.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        selector.toolTip = f"{text}: it is sent when you reconstruct, after you agree, unless it is the server's own"
+        selector.toolTip = f"{text}: it is sent when you run the model, after you agree, unless it is the server's own"
         selector.setMRMLScene(slicer.mrmlScene)
         return selector
 

@@ -84,6 +84,8 @@ def model_text(model: ModelInfo) -> str:
 def _caution(model: ModelInfo) -> str:
     if model.output == "labelmap":
         return ""
+    if model.detects:
+        return "<b>Its heat map is no acquired image</b> and is marked so. It is no diagnosis."
     made = "made by a network from what was measured" if model.reconstructs else "synthetic"
     return f"<b>Its images are {made}</b> and are marked so."
 

@@ -19,7 +19,7 @@ class RunPanel:
         self._ui = ui = shared.ui
         self._study = ""
         widgets = (ui.modelBox, ui.modelLabel, ui.optionsFrame)
-        self._models = ModelChooser(shared, shared.studying, widgets, lambda: self.show(shared.state))
+        self._models = ModelChooser(shared, shared.studying, widgets, self._chosen)
         self.form = self._models.form
         ui.runButton.connect("clicked()", self._run)
         ui.undoButton.connect("clicked()", shared.workflow.undo_last)
@@ -48,10 +48,15 @@ class RunPanel:
             self._study = study
             self.form.forget_places()
 
+    def _chosen(self) -> None:
+        self._shared.learn_with(self._models.model)
+        self.show(self._shared.state)
+
     def _run(self) -> None:
         model = self._models.model
         if model is None:
             return
+        self._shared.learn_with(model)
         self._shared.workflow.run_model(
             model.name,
             self._shared.volume,

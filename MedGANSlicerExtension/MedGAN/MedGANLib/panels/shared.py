@@ -47,15 +47,19 @@ class Shared:
         parameters: The module's parameter node wrapper; None while the scene is closed.
         studying, synthesis, reconstruction: The models that run on a study, that make images out of nothing, and that
             make better images of those there are.
+        detection: The models that look for anomalies.
+        learning: The models that give labels to correct, or learn from the clinician.
     """
 
     def __init__(self, ui: Any, workflow: Workflow) -> None:
         self.ui = ui
         self.workflow = workflow
         self.parameters: Any = None
-        self.studying = Offer(self, "model", lambda m: not (m.synthesises or m.reconstructs))
+        self.studying = Offer(self, "model", _runs_on_study)
         self.synthesis = Offer(self, "synthesisModel", lambda m: m.synthesises)
         self.reconstruction = Offer(self, "reconstructionModel", lambda m: m.reconstructs)
+        self.detection = Offer(self, "detectionModel", lambda m: m.detects)
+        self.learning = Offer(self, "learningModel", lambda m: m.detects or _runs_on_study(m))
         self._active_volume = ""
         self._known: Tuple[str, str] = ("", "")
         self._following = False
@@ -84,6 +88,17 @@ class Shared:
     def model(self) -> Optional[ModelInfo]:
         """The chosen model of those that run on a study."""
         return self.studying.model
+
+    @property
+    def learner(self) -> Optional[ModelInfo]:
+        """The model that corrections, training and versions are about: the last that was run or chosen."""
+        name, learning = (self.parameters.learningModel if self.parameters else ""), self.learning
+        return next((m for m in learning.models if m.name == name), None) or self.model or learning.model
+
+    def learn_with(self, model: Optional[ModelInfo]) -> None:
+        """Lets corrections, training and versions be about the model that the clinician works with."""
+        if model is not None:
+            self.learning.choose(model.name)
 
     def options_of(self, model: str) -> Mapping[str, Any]:
         """The options with which a model ran last."""
@@ -129,6 +144,10 @@ class Shared:
         """Called when the scene is closed."""
         self._active_volume = ""
         self._known = ("", "")
+
+
+def _runs_on_study(model: ModelInfo) -> bool:
+    return not (model.synthesises or model.reconstructs or model.detects)
 
 
 def saved_options(text: str) -> Dict[str, Any]:

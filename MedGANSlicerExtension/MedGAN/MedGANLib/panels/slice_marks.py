@@ -14,7 +14,7 @@ from .shared import Shared
 UPPER_EDGE = 7
 """Position of `vtkCornerAnnotation` that Slicer's own annotations leave free."""
 COMPOSITE = "vtkMRMLSliceCompositeNode"
-WORDS = ("SYNTHETIC", "ALTERED", "RECONSTRUCTED")
+WORDS = ("SYNTHETIC", "ALTERED", "RECONSTRUCTED", "HEAT MAP")
 """What a view can show, the farthest from what was measured first."""
 
 

@@ -1,4 +1,4 @@
-"""What the slice views show of a reconstruction, and how the views are given back as they were."""
+"""What the slice views show of a result and where they look, and how they are given back as they were."""
 
 from __future__ import annotations
 
@@ -94,6 +94,35 @@ class SliceViews:
         composite.SetBackgroundVolumeID(below.GetID())
         composite.SetForegroundVolumeID(over[0].GetID() if over else None)
         composite.SetForegroundOpacity(over[1] if over else 0.0)
+
+
+class Pointer:
+    """Takes the slice views to a place and marks it with Slicer's crosshair, which is put away again afterwards."""
+
+    def __init__(self) -> None:
+        self._turned_on = False
+
+    def point_at(self, place: Tuple[float, float, float]) -> None:
+        """Shows a place, in RAS millimetres, in all slice views."""
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *place)
+        crosshair = _crosshair()
+        if crosshair is None:
+            return
+        crosshair.SetCrosshairRAS(*place)
+        if crosshair.GetCrosshairMode() == crosshair.NoCrosshair:
+            crosshair.SetCrosshairMode(crosshair.ShowSmallBasic)
+            self._turned_on = True
+
+    def give_back(self) -> None:
+        """Hides the crosshair, unless it was the user who showed it."""
+        crosshair = _crosshair()
+        if self._turned_on and crosshair is not None:
+            crosshair.SetCrosshairMode(crosshair.NoCrosshair)
+        self._turned_on = False
+
+
+def _crosshair() -> Any:
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
 
 
 def _slice_node(name: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Optional
 
 from ..records import GateCheck, TrainingStatus, Verdict
 from ..state import counted
+from ..verdicts import MarkedStudies
 from ..workflow import State
 from .look import allow, dots, duration, frame_style, metric_name, put_text, safe
 from .plot import TrainingPlot
@@ -35,7 +36,7 @@ class TrainingPanel:
         self._ui.stopButton.connect("clicked()", shared.workflow.stop_training)
 
     def _start(self) -> None:
-        model = self._shared.model
+        model = self._shared.learner
         if model is not None:
             self._shared.workflow.start_training(model.name, {"max_epochs": int(self._ui.epochsSpin.value)})
 
@@ -52,7 +53,7 @@ class TrainingPanel:
         self._show_verdict(status.verdict)
 
     def _missing(self, state: State) -> str:
-        model = self._shared.model
+        model = self._shared.learner
         if not state.connected:
             return "Connect to a server first."
         if model is None or not model.trainable:
@@ -62,12 +63,15 @@ class TrainingPanel:
         return "" if state.job is None else "Busy."
 
     def _intro(self, state: State) -> str:
-        model = self._shared.model
+        model = self._shared.learner
         if not state.connected or model is None:
             return ""
         title, server = safe(model.title), state.server
         if not model.trainable or server is None:
             return f"{title} cannot be trained here."
+        if model.detects:
+            marked = state.marked.get(model.name, MarkedStudies())
+            return f"{title} learns from the marked studies: {marked.normal} normal, {marked.abnormal} abnormal so far."
         labelled = f"{server.labelled} of {counted(server.studies, 'study', 'studies')}"
         made = f", and {counted(server.synthetic, 'synthetic study', 'synthetic studies')}" if server.synthetic else ""
         return f"{title} learns from all submitted labels: {labelled} so far{made}."

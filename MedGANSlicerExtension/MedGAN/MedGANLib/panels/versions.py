@@ -59,7 +59,7 @@ class VersionsPanel:
         )
 
     def _current_list(self, state: State) -> Optional[VersionList]:
-        model = self._shared.model
+        model = self._shared.learner
         return state.versions.get(model.name) if model else None
 
     def _missing(self, state: State) -> str:
@@ -111,7 +111,7 @@ class VersionsPanel:
 
     def _read_once(self, state: State) -> None:
         """Reads the versions of another model or server, unless nobody looks."""
-        model = self._shared.model
+        model = self._shared.learner
         wanted = (state.address, model.name) if model and state.connected else ("", "")
         if self._ui.versionsSection.collapsed or self._listed is not None or wanted in (self._asked, ("", "")):
             return
@@ -119,12 +119,12 @@ class VersionsPanel:
         self._refresh()
 
     def _refresh(self) -> None:
-        model = self._shared.model
+        model = self._shared.learner
         if model is not None and self._shared.state.connected:
             self._shared.workflow.versions(model.name)
 
     def _serve(self) -> None:
-        version, model = self.chosen(), self._shared.model
+        version, model = self.chosen(), self._shared.learner
         if version is None or model is None:
             return
         refused = version.state == "refused"

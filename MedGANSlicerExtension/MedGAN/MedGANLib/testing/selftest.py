@@ -1,14 +1,84 @@
-"""Parts of the module's self-test: what must be in the scene and in the views after a step."""
+"""Parts of the module's self-test: its steps, and what must be in the scene and in the views after them."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Callable, List
 
 import numpy as np
 import slicer
 import slicer.util
 
+from ..panels import SynthesisePanel
 from .synthesis import make_sample
+
+
+class Steps:
+    """What the user of the self-test does: presses buttons, and waits for what becomes visible."""
+
+    assertEqual: Any
+    assertLess: Any
+    delayDisplay: Any
+
+    def connect(self, widget: Any, url: str) -> None:
+        """Types an address and connects."""
+        self.delayDisplay("Connect")
+        widget.ui.addressBox.setEditText(url)
+        widget.ui.connectButton.click()
+        self.wait(lambda: widget.ui.nextButton.enabled, "the connection")
+
+    def take_study(self, widget: Any, server: Any) -> None:
+        """Connects to a server and takes its one study."""
+        server.world.add_phantoms(1)
+        self.connect(widget, server.url)
+        widget.ui.nextButton.click()
+        state = widget.logic.workflow.state
+        self.wait(lambda: state.job is None and state.study, "the study")
+
+    def generate(self, widget: Any, count: int) -> None:
+        """Generates synthetic studies."""
+        self.delayDisplay("Generate")
+        widget.panel(SynthesisePanel).form.field("number").widget.value = count
+        widget.ui.generateButton.click()
+        state = widget.logic.workflow.state
+        self.wait(lambda: state.job is None and state.gallery is not None, "the samples")
+        self.assertEqual(len(state.gallery.samples), count)
+
+    def label_next(self, widget: Any, name: str) -> None:
+        """Takes the next study, runs the model, undoes it, runs it again, and submits."""
+        self.delayDisplay(f"Label {name}")
+        widget.ui.nextButton.click()
+        state = widget.logic.workflow.state
+        self.wait(lambda: state.job is None and state.study and state.study.image_id == name, "the study")
+        widget.ui.runButton.click()
+        self.wait(lambda: _segments(widget) == ["anterior", "posterior"], "the result")
+        widget.ui.undoButton.click()
+        self.wait(lambda: _segments(widget) == [], "the undo")
+        widget.ui.runButton.click()
+        self.wait(lambda: state.job is None and _segments(widget) == ["anterior", "posterior"], "the result")
+        widget.ui.submitButton.click()
+        self.wait(lambda: state.job is None and state.message.kind == "success", "the submission")
+
+    def train(self, widget: Any) -> None:
+        """Trains until the verdict."""
+        self.delayDisplay("Train")
+        widget.ui.startButton.click()
+        self.wait(lambda: widget.logic.workflow.state.training.verdict is not None, "the verdict", 60)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+        """Lets the application work until a condition holds; fails when it does not in time."""
+        end = time.monotonic() + seconds
+        while not condition():
+            said = slicer.util.getModuleWidget("MedGAN").ui.messageLabel.text
+            self.assertLess(time.monotonic(), end, f"{what} did not come; {said}")
+            slicer.app.processEvents()
+            time.sleep(0.01)
+
+
+def _segments(widget: Any) -> List[str]:
+    node = widget.shared.segmentation
+    segmentation = node.GetSegmentation() if node else slicer.vtkSegmentation()
+    return [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
 
 
 def check_sample(test: Any, widget: Any) -> None:
@@ -47,3 +117,26 @@ def check_reconstruction(test: Any, widget: Any, volume: Any) -> None:
     widget.ui.undoReconstructionButton.click()
     test.assertIsNone(widget.logic.workflow.state.reconstruction)
     test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), 1)
+
+
+def check_detection(test: Any, widget: Any) -> None:
+    """Checks that heat map and segment follow the threshold over the study, and that an undo takes both out."""
+    made = widget.logic.workflow.state.detection
+    volume = slicer.mrmlScene.GetNodeByID(made.volume)
+    heat = slicer.mrmlScene.GetNodeByID(made.heat)
+    segmentation = slicer.mrmlScene.GetNodeByID(made.segmentation)
+    test.assertEqual(heat.GetAttribute("MedGAN.HeatMap"), "true")
+    shown = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
+    test.assertEqual((shown.GetBackgroundVolumeID(), shown.GetForegroundVolumeID()), (made.volume, made.heat))
+    for threshold in (3.0, 7.0):
+        widget.ui.heatThresholdSlider.value = threshold
+        slicer.app.processEvents()
+        segment_id = segmentation.GetSegmentation().GetNthSegmentID(0)
+        found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
+        hot = slicer.util.arrayFromVolume(heat) >= threshold
+        test.assertTrue(np.array_equal(found > 0, hot), f"the segment is not where the heat is {threshold} or more")
+    test.assertEqual(widget.ui.findingsTable.rowCount, len(made.findings.hottest))
+    widget.ui.undoDetectionButton.click()
+    test.assertIsNone(widget.logic.workflow.state.detection)
+    test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), 1)
+    test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import sys
 import threading
 import uuid
-import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Dict, Mapping, Optional, Tuple, Type
+from typing import Any, Mapping, Optional, Tuple, Type
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from .images import read_nrrd, write_nifti_gz, write_nrrd
+from .anomaly import ANOMALY, make_detection
+from .forms import LABELS, read_multipart, result_file, write_multipart
+from .images import read_nrrd
 from .reconstruction import make_reconstruction
 from .synthesis import SYNTHESIS, make_bundle
 from .world import MODEL, Refusal, World
-
-LABELS = {"anterior": 1, "posterior": 2}
 
 
 class _Listener(ThreadingHTTPServer):
@@ -162,6 +160,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._synthesise(body)
         if model in self.world.reconstructions:
             return self._reconstruct(model, body)
+        if model == ANOMALY and self.world.anomaly:
+            return self._detect(body)
         if model != MODEL:
             raise Refusal(404, "unknown_model", f"There is no model '{model}'.", f"Models: {MODEL}.")
         fields = read_multipart(self.headers.get("Content-Type", ""), body)
@@ -196,6 +196,16 @@ class Handler(BaseHTTPRequestHandler):
         bundle = make_reconstruction(model, params, volumes)
         self._send(*write_multipart({"params": ("", said), "image": ("result.zip", bundle)}))
 
+    def _detect(self, body: bytes) -> None:
+        fields = read_multipart(self.headers.get("Content-Type", ""), body)
+        params = json.loads(fields["params"][1])
+        self.world.infer_params.append(params)
+        voxels, affine = self._volume(fields)
+        self._work(str(params.get("job_id", "")))
+        bundle = make_detection(self.world.heat(voxels), affine, params)
+        said = json.dumps({"model": ANOMALY, "version": "v0001"}).encode()
+        self._send(*write_multipart({"params": ("", said), "image": ("result.zip", bundle)}))
+
     def _volume(self, fields: Mapping[str, Tuple[str, bytes]], part: str = "file", study: str = "") -> Any:
         """Returns voxels and matrix of a volume that was sent, or of a study that was named."""
         if part in fields:
@@ -228,7 +238,7 @@ class Handler(BaseHTTPRequestHandler):
             "warnings": [],
             "latencies": times,
         }
-        name, data = _result_file(str(params.get("result_extension", ".nii.gz")), labels, affine, said)
+        name, data = result_file(str(params.get("result_extension", ".nii.gz")), labels, affine, said)
         parts = {"params": ("", json.dumps({"label_names": LABELS, **said}).encode()), "image": (name, data)}
         body, kind = write_multipart(parts)
         self._send(body, kind)
@@ -288,6 +298,25 @@ class Handler(BaseHTTPRequestHandler):
         counts = {str(v): int((labels == v).sum()) for v in np.unique(labels) if v}
         self._json({"image": name, "label": name, "medgan": {"voxels": counts, "replaced": replaced}})
 
+    def verdicts(self, model: str, body: bytes) -> None:
+        """GET /verdict/{model}."""
+        self._check_learns(model)
+        self._json({**self.world.verdict_counts(), "studies": self.world.verdicts})
+
+    def put_verdict(self, model: str, body: bytes) -> None:
+        """POST /verdict/{model}?image=ID."""
+        self._check_learns(model)
+        name, verdict = self.query.get("image", ""), str(json.loads(body or b"{}").get("verdict"))
+        self._study(name)
+        self.world.verdicts.pop(name, None)
+        if verdict:
+            self.world.verdicts[name] = verdict
+        self._json({"image": name, "verdict": verdict, **self.world.verdict_counts()})
+
+    def _check_learns(self, model: str) -> None:
+        if model != ANOMALY or not self.world.anomaly:
+            raise Refusal(404, "unknown_model", f"'{model}' does not learn from verdicts.")
+
     # --- training and versions -------------------------------------------------------------------------------------
 
     def train(self, model: str, body: bytes) -> None:
@@ -336,6 +365,8 @@ ROUTES = (
     ("GET", r"/datastore/image", "get_image"),
     ("PUT", r"/datastore/image", "put_image"),
     ("PUT", r"/datastore/label", "put_label"),
+    ("GET", r"/verdict/([^/]+)", "verdicts"),
+    ("POST", r"/verdict/([^/]+)", "put_verdict"),
     ("POST", r"/train/([^/]+)", "train"),
     ("GET", r"/train/?", "train_status"),
     ("DELETE", r"/train/?", "train_stop"),
@@ -350,47 +381,3 @@ def _find_route(method: str, path: str) -> Tuple[str, Tuple[str, ...]]:
         if match and verb == method:
             return name, match.groups()
     raise Refusal(404, "not_found", f"There is no {path}.")
-
-
-def _result_file(extension: str, labels: np.ndarray, affine: np.ndarray, said: Mapping[str, Any]) -> Tuple[str, bytes]:
-    if extension == ".zip":
-        return "result.zip", _bundle(write_nrrd(labels, affine), said)
-    if extension == ".nrrd":
-        return "result.nrrd", write_nrrd(labels, affine)
-    return "result.nii.gz", write_nifti_gz(labels, affine)
-
-
-def _bundle(label: bytes, said: Mapping[str, Any]) -> bytes:
-    part = {"name": "label", "kind": "labelmap", "file": "label.nrrd", "labels": LABELS, "colors": {}}
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("manifest.json", json.dumps({"parts": [part], **said}))
-        archive.writestr("label.nrrd", label)
-    return stream.getvalue()
-
-
-def read_multipart(content_type: str, body: bytes) -> Dict[str, Tuple[str, bytes]]:
-    """Reads multipart/form-data; returns (file name, content) by field."""
-    boundary = re.search(r'boundary="?([^";]+)', content_type)
-    if not boundary:
-        raise Refusal(400, "bad_request", "The request has no form data.")
-    fields = {}
-    for part in body.split(b"--" + boundary.group(1).encode())[1:-1]:
-        head, _, content = part[2:-2].partition(b"\r\n\r\n")
-        found = re.search(rb'[; ]name="([^"]*)"', head)
-        file_name = re.search(rb'filename="([^"]*)"', head)
-        if found:
-            fields[found.group(1).decode()] = (file_name.group(1).decode() if file_name else "", content)
-    return fields
-
-
-def write_multipart(parts: Mapping[str, Tuple[str, bytes]]) -> Tuple[bytes, str]:
-    """Returns the body and the content type of a multipart/form-data answer."""
-    boundary = uuid.uuid4().hex
-    body = b""
-    for name, (file_name, content) in parts.items():
-        extra = f'; filename="{file_name}"' if file_name else ""
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n'
-        head += "Content-Type: application/octet-stream\r\n\r\n"
-        body += head.encode() + content + b"\r\n"
-    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

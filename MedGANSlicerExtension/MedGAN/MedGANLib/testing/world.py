@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import numpy as np
 
+from .anomaly import ANOMALY, anomaly_json, blobs
 from .images import BRIGHT, phantom, write_nrrd
 from .reconstruction import reconstructions_json
 from .synthesis import SYNTHESIS, synthesis_json
@@ -125,6 +126,9 @@ class World:
         shapes: Label maps that came with the runs of the synthesis model.
         reconstructions: Name -> what the server says of its reconstruction models.
         inputs: For each run of one: input's name -> id of the study that it was, or `file`.
+        anomaly: What the server says of its anomaly model; empty when it has none.
+        heat: Makes its heat map of a volume's voxels.
+        verdicts: Study's id -> `normal` or `abnormal`.
     """
 
     infer_seconds: float = 0.0
@@ -146,6 +150,9 @@ class World:
     shapes: List[bytes] = field(default_factory=list)
     reconstructions: Dict[str, Dict[str, Any]] = field(default_factory=reconstructions_json)
     inputs: List[Dict[str, str]] = field(default_factory=list)
+    anomaly: Dict[str, Any] = field(default_factory=anomaly_json)
+    heat: Callable[[np.ndarray], np.ndarray] = blobs
+    verdicts: Dict[str, str] = field(default_factory=dict)
 
     def add_phantoms(self, count: int) -> None:
         """Adds synthetic studies called case_1, case_2 …"""
@@ -180,7 +187,7 @@ class World:
         """Starts a run."""
         if self.run and self.run.running:
             raise Refusal(409, "busy", "A training run is going on.", "Wait until it is done, or stop it.")
-        if len(self.labels) < 2:
+        if len(self.labels) + len(self.verdicts) < 2:
             raise Refusal(
                 422,
                 "too_few_labels",
@@ -280,6 +287,7 @@ class World:
                 MODEL: self._model_json(),
                 **({SYNTHESIS: self.synthesis} if self.synthesis else {}),
                 **self.reconstructions,
+                **({ANOMALY: self.anomaly} if self.anomaly else {}),
             },
             "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
             "strategies": {
@@ -291,6 +299,11 @@ class World:
             "datastore": self.datastore_json(),
             "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token)},
         }
+
+    def verdict_counts(self) -> Dict[str, int]:
+        """Returns how many studies are marked."""
+        said = list(self.verdicts.values())
+        return {kind: said.count(kind) for kind in ("normal", "abnormal")}
 
     def datastore_json(self) -> Dict[str, Any]:
         """Returns the answer of `GET /datastore/`; synthetic studies are counted apart."""
