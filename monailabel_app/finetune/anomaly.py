@@ -58,9 +58,8 @@ class AnomalyTraining(FineTuning):
             (found.normal if verdict == "normal" else found.abnormal).append(entry)
         patients = len({entry.patient for entry in found.normal})
         if patients < FEWEST:
-            message = (
-                f"Studies of {patients or 'no'} {'patient is' if patients == 1 else 'patients are'} marked normal."
-            )
+            count = f"{patients or 'No'} {'patient is' if patients == 1 else 'patients are'}"
+            message = f"{count} marked as normal."
             raise MedGANError("too_few_labels", message, f"Mark studies of at least {FEWEST} patients as normal.")
         return found
 

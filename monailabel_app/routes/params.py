@@ -7,12 +7,13 @@ import math
 from typing import Any
 
 from monailabel_app.activelearning.strategies import RESERVED, SCORES
+from monailabel_app.datastore import VERDICTS
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import is_text
 from monailabel_app.synthetic import KEY as SYNTHETIC
 
 DEEPEST = 32
-SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SYNTHETIC})
+SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SYNTHETIC, VERDICTS})
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:

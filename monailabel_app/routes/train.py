@@ -18,6 +18,7 @@ from monailabel_app.finetune.runs import (
     read_run,
     request_cancel,
 )
+from monailabel_app.finetune.segmentation import SegmentationTraining
 from monailabel_app.options import validate
 from monailabel_app.routes import tasks
 from monailabel_app.services import Served, Services, pick
@@ -32,10 +33,11 @@ Params = Annotated[dict[str, Any] | None, Body()]
 
 @router.post("/", include_in_schema=False)
 def start_all(s: Served, params: Params = None) -> dict[str, Any]:
-    """MONAI Label's way to train without naming a model; works where there is one."""
-    if len(s.app.trainers) != 1:
+    """MONAI Label's way to train without naming a model; works where one learns from labels."""
+    learning = [name for name, task in s.app.trainers.items() if isinstance(task, SegmentationTraining)]
+    if len(learning) != 1:
         raise MedGANError("bad_request", "The request names no model.", f"Trainers: {', '.join(s.app.trainers)}.")
-    name = next(iter(s.app.trainers))
+    name = learning[0]
     return {name: {"result": start(s, name, params), "detail": None}}
 
 

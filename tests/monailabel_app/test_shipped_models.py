@@ -11,6 +11,7 @@ from monailabel_app.config import SHIPPED_MODELS
 from monailabel_app.infers import TASKS, load
 from monailabel_app.infers.base import any_spec
 from monailabel_app.registry import Registry
+from trainers.data.sets import Sample
 from trainers.files import read_json
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import evaluate, reference_cases
@@ -68,3 +69,14 @@ def test_figures_are_told_beside_what_one_has_without_a_network(name: str, tmp_p
     assert spec.licence.startswith("CC BY"), "weights ship only where their data allow it"
     assert (version.path / "samples.png").is_file() and "95 %" in (version.path / "card.md").read_text()
     assert {"per_case", "pairs"} & set(read_json(version.path / "figures.json")), "of each patient"
+
+
+@pytest.mark.parametrize("name", of_task("anomaly"))
+def test_an_image_without_any_detail_is_as_unusual_as_can_be_said(name: str, tmp_path: Path) -> None:
+    detector = load(shipped(tmp_path).current(name).path)
+    window, scores = detector.settings.window, detector.calibrations()[0]
+    assert len(scores.scores) >= 19, "fewer cannot promise a rate of 0.05"
+    gradient = np.broadcast_to(np.linspace(50, 200, window[0]).reshape(-1, *[1] * (len(window) - 1)), window)
+    ((heat, score),) = detector.look([Sample(gradient[None].astype(np.float32), None, np.eye(4))])
+    assert heat.shape == window and np.isfinite(heat).all() and heat.min() >= 0
+    assert scores.chance(score) == scores.least

@@ -180,6 +180,19 @@ def test_a_share_is_a_slider(user: User, server: Any) -> None:
         assert form.values() == {"strength": wanted}
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("dice_mean", "Dice"), ("dice_anterior", "Dice anterior"), ("psnr_l1_2x", "PSNR 2x"), ("auroc", "AUROC"),
+        ("EN_safe_CT_MR_T1", "EN CT MR T1"), ("hd95_mm_mean", "HD95 mm"), ("precision", "Precision"), ("", "Metric"),
+    ],
+)  # fmt: skip
+def test_figures_are_named_as_people_write_them(host: Host, name: str, shown: str) -> None:
+    from MedGANLib.panels.look import metric_name
+
+    assert metric_name(name) == shown
+
+
 def test_a_model_that_was_never_measured_says_so(user: User, server: Any) -> None:
     from MedGANLib.panels.models import model_text
 

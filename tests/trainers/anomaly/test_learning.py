@@ -57,16 +57,17 @@ def test_waves_are_smooth_with_unit_deviation() -> None:
 
 
 def test_the_losses_by_hand(healthy: np.ndarray) -> None:
-    task = RestoringTask(healthy[:40], healthy[40:], RestoringConfig((4, 8), adversarial=0.1))
+    task = RestoringTask(healthy[:40], healthy[40:], RestoringConfig(channels=(4, 8), adversarial=0.1))
     batch = task.batch(0, 4, 0)
     spoilt, mask = batch["spoilt"], batch["mask"]
     with torch.no_grad():
         restored = spoilt + task.networks[RESTORER](spoilt)
         filled = spoilt * (1 - mask) + restored * mask
-        logits, judged = task.networks[JUDGE](spoilt), task.networks[JUDGE](filled)
+        judged = task.networks[JUDGE](filled)
+        logits = task.networks[JUDGE](torch.cat([filled[:1], spoilt[1:]]))  # a quarter as the restorer filled them
         found = {**task._judge_losses(batch), **task._restorer_losses(batch)}
-    share = logits.sigmoid()
-    overlap = [(2 * (s * m).sum() + 1) / (s.sum() + m.sum() + 1) for s, m in zip(share, mask, strict=True)]
+    pairs = zip(logits.sigmoid()[1:], mask[1:], strict=True)
+    overlap = [(2 * (s * m).sum() + 1) / (s.sum() + m.sum() + 1) for s, m in pairs]
     assert found["restore"] == pytest.approx(2 * float((restored - batch["image"]).abs().mean()), rel=1e-5)
     wanted = -functional.logsigmoid(-judged)[mask > 0].mean()  # -log(1 - D): the judge is to take it for healthy
     assert found["adversarial"] == pytest.approx(0.1 * float(wanted), rel=1e-4)
@@ -76,9 +77,11 @@ def test_the_losses_by_hand(healthy: np.ndarray) -> None:
 
 
 def test_a_batch_depends_on_seed_step_and_rank(healthy: np.ndarray) -> None:
-    one, again = (RestoringTask(healthy[:40], healthy[40:]).batch(2, 3, 0) for _ in range(2))
-    other = RestoringTask(healthy[:40], healthy[40:]).batch(2, 3, 1)
+    config = RestoringConfig((12, 8), (4, 8))
+    one, again = (RestoringTask(healthy[:40], healthy[40:], config).batch(2, 3, 0) for _ in range(2))
+    other = RestoringTask(healthy[:40], healthy[40:], config).batch(2, 3, 1)
     assert all(torch.equal(one[k], again[k]) for k in one) and not torch.equal(one["spoilt"], other["spoilt"])
+    assert one["image"].shape == (3, 1, 12, 8)
 
 
 def test_smoothing_keeps_the_size_and_what_is_flat() -> None:

@@ -75,7 +75,7 @@ def recipe(dimensions: int = 2, steps: int = 6, reference: bool = True) -> Anoma
     fit = FitConfig(steps, 8, 3e-3, betas=(0.5, 0.99), ema=0.9, precision="fp32", gradient_clip=1.0, threads=1)
     known = ReferenceConfig((8, 4), (4, 8), fit, replace(fit, steps=3), 8, MappingConfig((4, 8)))
     return AnomalyRecipe(
-        spec, preprocess, RestoringConfig((8, 16), fold=1 if dimensions == 2 else 2), fit, (2,) * dimensions,
+        spec, preprocess, RestoringConfig(channels=(8, 16), fold=1 if dimensions == 2 else 2), fit, (2,) * dimensions,
         sigmas=(0.7, 1.4), reference=known if reference else None,
         encoder=EncoderConfig(3, 8, channels=(4, 8), features=8), bank=32,
         validation=12 if dimensions == 2 else 10, test=8,

@@ -53,21 +53,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+ABBREVIATED = ("psnr", "ssim", "nmse", "mae", "auroc", "auprc", "kid", "fid", "mmd")
+"""Metrics that people write in capitals."""
+
+
 def metric_name(name: str) -> str:
-    """Returns a metric's name for people: `dice_mean` becomes `Dice`."""
-    words = name.replace("_mean", "").replace("_", " ").strip()
-    known = {
-        "dice": "Dice",
-        "hd95": "HD95",
-        "psnr": "PSNR",
-        "ssim": "SSIM",
-        "nmse": "NMSE",
-        "mae": "MAE",
-        "auroc": "AUROC",
-        "kid": "KID",
-        "fid": "FID",
-    }
-    return known.get(words.lower(), words.capitalize() or "Metric")
+    """Returns a metric's name for people: `dice_mean` becomes `Dice`, `psnr_l1_2x` becomes `PSNR 2x`."""
+    words = [word for word in name.split("_") if word and word.lower() not in ("mean", "l1", "safe")]
+    first = words[0] if words else "metric"
+    shown = {"hd95": "HD95", "dice": "Dice"}.get(first.lower())
+    shown = shown or (first.upper() if first.lower() in ABBREVIATED else first[:1].upper() + first[1:])
+    return " ".join([shown, *words[1:]])
 
 
 def main_metric(metrics: Mapping[str, Any]) -> str:
