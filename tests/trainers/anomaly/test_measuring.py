@@ -103,6 +103,17 @@ def test_all_methods_are_measured_side_by_side(model: Path, folder: Path) -> Non
     assert json.loads(json.dumps(report)) == report
 
 
+def test_where_a_mask_lies_does_not_change_what_is_looked_at(volume_model: Path) -> None:
+    """Training images are cut around their labels; a mask of what is abnormal must not give its place away."""
+    sample, label = volumes(1).entries[0].read(), np.zeros((12, 16, 12), np.uint8)
+    label[1:4, 1:4, 1:4] = 1
+    large = replace(sample, image=np.pad(sample.image, ((0, 0), (4, 4), (4, 4), (4, 4)), mode="edge"))
+    detector = Detector(volume_model)
+    ((plain, one),) = detector.look([large])
+    ((marked, other),) = detector.look([replace(large, label=np.pad(label, 4))])
+    assert np.array_equal(plain, marked) and one == other
+
+
 def test_voxel_figures_by_hand() -> None:
     mask = np.zeros((4, 4), bool)
     mask[0] = True

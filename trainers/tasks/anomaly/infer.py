@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +132,13 @@ class Detector:
         """Heat on each sample's own voxels (*size), and the score of each.
 
         Args:
-            samples: as `trainers.data` reads them.
+            samples: as `trainers.data` reads them; a label map, around which training images may be cut, is not used.
             hot: heat above which places are in-painted and looked at again; None looks once.
         """
         found = []
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            windows = np.stack([prepare_sample(sample, self.settings)[0] for sample in part])
+            windows = np.stack([prepare_sample(replace(sample, label=None), self.settings)[0] for sample in part])
             for sample, heat, score in zip(part, *self.read(windows, hot), strict=True):
                 found.append((self._paste(heat, sample), score))
         return found

@@ -32,7 +32,8 @@ class RestoringConfig:
     Attributes:
         patch: size of the part of an image that is looked at in training; empty takes the whole.
         channels: of the levels of both networks. fold, norm: see `trainers.networks.unet.ResidualUNet`.
-        restore: weight of the mean absolute difference to the healthy image. adversarial: of fooling the judge.
+        restore: weight of the mean absolute difference to the healthy image, over all and over spoiled places.
+        adversarial: of fooling the judge.
         overlap: of the Dice loss of the judge's map of spoiled places, beside its cross-entropy.
         filled: share of the images whose spoiled places the judge sees as the restorer has filled them.
         seed: of batches.
@@ -125,10 +126,10 @@ class RestoringTask(TrainingTask):
         spoilt, mask = batch["spoilt"], batch["mask"]
         restored = self._restored(spoilt)
         judged = self.networks[JUDGE](_filled(spoilt, restored, mask)).float()
-        fooled = (functional.softplus(judged) * mask).sum() / mask.sum().clamp(min=1)
+        apart = (restored - batch["image"]).abs().mean(1, keepdim=True)
         return {
-            "restore": self.config.restore * (restored - batch["image"]).abs().mean(),
-            "adversarial": self.config.adversarial * fooled,
+            "restore": self.config.restore * (apart.mean() + _inside(apart, mask)),
+            "adversarial": self.config.adversarial * _inside(functional.softplus(judged), mask),
         }
 
     def _restored(self, spoilt: Tensor) -> Tensor:
@@ -148,6 +149,11 @@ def _spoilt(images: Floats, others: Floats, random: np.random.Generator) -> tupl
     made = [spoil(image, other, random) for image, other in zip(images, others, strict=True)]
     spoilt, masks = (np.stack(part) for part in zip(*made, strict=True))
     return torch.from_numpy(spoilt), torch.from_numpy(masks[:, None].astype(np.float32))
+
+
+def _inside(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean over spoiled places, which are few: over a whole volume, to change nothing would be nearly the best."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _filled(spoilt: Tensor, restored: Tensor, mask: Tensor) -> Tensor:
