@@ -6,8 +6,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,19 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.finetune.anomaly import AnomalyTraining, verdict_on
 from monailabel_app.finetune.runs import new_run, read_run
 from monailabel_app.registry import Registry
-from tests.trainers.anomaly.world import AFFINE, recipe, volume
-from trainers.data.sets import Entry, Sample
+from tests.trainers.anomaly.world import AFFINE, untrained, volume
 from trainers.data.volumes import Volume, read_volume, same_grid, write_volume
-from trainers.spec import WEIGHTS_FILE, ModelSpec, plain, save_weights
+from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.adapt import Adapted
 from trainers.tasks.anomaly.methods import MEDGAN
-from trainers.tasks.anomaly.methods.restoration import Restoration
-from trainers.tasks.anomaly.restoring import unet
-from trainers.tasks.anomaly.train import calibrate
-from trainers.tasks.synthesis.images import prepare
 
 MODEL = "unusual"
-
-
-def sample(seed: int) -> Sample:
-    return Sample(volume(seed)[None], None, AFFINE)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose networks have learned nothing, calibrated with 24 volumes. Not to be changed."""
-    folder = tmp_path_factory.mktemp("models") / MODEL / "v0001"
-    one = recipe(3)
-    entries = [Entry(f"v{i}", f"v{i}", partial(sample, i)) for i in range(24)]
-    networks = {k: {a: b for a, b in v.items() if a != "name"} for k, v in unet(3, 1, one.restoring).items()}
-    network = {**networks, "grid": list(one.grid), "sigmas": list(one.sigmas)}
-    method = Restoration(**network).eval()
-    images = prepare(entries, one.preprocess).array
-    method.settle(images, images)
-    spec = one.spec.replace(
-        network={"name": MEDGAN, **network}, preprocess=plain(asdict(one.preprocess)), labels={"anomaly": 1},
-        colors={"anomaly": [0.9, 0.3, 0.1]},
-    )  # fmt: skip
-    spec = spec.replace(calibration=calibrate(spec, {MEDGAN: method}, entries))
-    folder.mkdir(parents=True)
-    spec.save(folder)
-    save_weights(method, folder / WEIGHTS_FILE, half=False)
-    return folder.parent.parent
+    return untrained(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

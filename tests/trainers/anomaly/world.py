@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.fit import FitConfig
 from trainers.metrics.encoder import EncoderConfig
-from trainers.spec import ModelSpec
+from trainers.spec import WEIGHTS_FILE, ModelSpec, plain, save_weights
+from trainers.tasks.anomaly.methods import MEDGAN
 from trainers.tasks.anomaly.methods.fanogan import MappingConfig
+from trainers.tasks.anomaly.methods.restoration import Restoration
 from trainers.tasks.anomaly.recipe import AnomalyRecipe, ReferenceConfig
-from trainers.tasks.anomaly.restoring import RestoringConfig
-from trainers.tasks.synthesis.images import SynthesisPreprocess
+from trainers.tasks.anomaly.restoring import RestoringConfig, unet
+from trainers.tasks.anomaly.train import calibrate
+from trainers.tasks.synthesis.images import SynthesisPreprocess, prepare
 
 SIZE = (20, 16)
 VOLUME = (12, 16, 12)
@@ -89,3 +93,23 @@ def write_folder(folder: Path, seeds: range, ill: bool = False) -> None:
     folder.mkdir(parents=True)
     for seed in seeds:
         Image.fromarray(picture(seed, ill).T.astype(np.uint8)).save(folder / f"p{seed}.png")
+
+
+def untrained(models: Path) -> Path:
+    """Writes `models/unusual/v0001`: networks that have learned nothing, calibrated with 24 volumes."""
+    folder, one = models / "unusual" / "v0001", recipe(3)
+    entries = volumes(24).entries
+    networks = {k: {a: b for a, b in v.items() if a != "name"} for k, v in unet(3, 1, one.restoring).items()}
+    network = {**networks, "grid": list(one.grid), "sigmas": list(one.sigmas)}
+    torch.manual_seed(0)
+    method = Restoration(**network).eval()
+    images = prepare(entries, one.preprocess).array
+    method.settle(images, images)
+    spec = one.spec.replace(
+        network={"name": MEDGAN, **network}, preprocess=plain(asdict(one.preprocess)), labels={"anomaly": 1},
+        colors={"anomaly": [0.9, 0.3, 0.1]},
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    spec.replace(calibration=calibrate(spec, {MEDGAN: method}, entries)).save(folder)
+    save_weights(method, folder / WEIGHTS_FILE, half=False)
+    return models
