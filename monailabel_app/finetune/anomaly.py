@@ -16,10 +16,11 @@ from monailabel_app.finetune.runs import Run
 from monailabel_app.finetune.split import patient_of
 from monailabel_app.options import Schema
 from monailabel_app.registry import Version
-from trainers.data.readers.base import read_pair
-from trainers.data.sets import Entry
-from trainers.data.volumes import VolumeError, check_file
+from trainers.data.sets import Entry, Sample
+from trainers.data.volumes import Limits, VolumeError, check_file, read_volume
+from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.adapt import FEWEST, RATE, Adapted, adapt
+from trainers.tasks.anomaly.infer import sample_of
 
 TOLERANCE = 0.02  # of AUROC, which a candidate may lose on a handful of studies
 SYNTHETIC = "It is synthetic: no patient is as it is."
@@ -45,16 +46,20 @@ class AnomalyTraining(FineTuning):
 
     def labelled(self, datastore: StudyDatastore) -> Marked:
         """Finds marked studies. Raises MedGANError `too_few_labels`."""
+        spec = ModelSpec.load(self.registry.current(self.model).path)
+        if len(spec.inputs) > 1:
+            message = f"{self.model} looks at {len(spec.inputs)} images at once; a study here is one."
+            raise MedGANError("cannot_process", message, "Train it with python -m trainers train anomaly.")
         found, known = Marked(), dicom.patients(self.server.data)
         made = set(datastore.synthetic_images())
         for study, verdict in datastore.verdicts(self.model).items():
             path = datastore.image_path(study)
-            reason = SYNTHETIC if study in made else _unreadable(path)
+            reason = SYNTHETIC if study in made else _unreadable(spec, path)
             if reason:
                 found.skipped.append(f"{study}: {reason}")
                 continue
             patient = patient_of(study, self.server.patient_pattern, known.get(study, ""))
-            entry = Entry(study, patient, partial(read_pair, path), files=(path,))
+            entry = Entry(study, patient, partial(_read, spec, path), files=(path,))
             (found.normal if verdict == "normal" else found.abnormal).append(entry)
         patients = len({entry.patient for entry in found.normal})
         if patients < FEWEST:
@@ -99,9 +104,19 @@ def _checks(result: Adapted) -> list[Check]:
     return [Check("marked", "auroc", before, after, result.normal + result.abnormal, TOLERANCE, passed)]
 
 
-def _unreadable(path: Path) -> str:
+def _read(spec: ModelSpec, path: Path) -> Sample:
+    """A study as the model looks at it."""
+    name = spec.inputs[0]["name"] if spec.inputs else "image"
+    return sample_of(spec, {name: read_volume(path, _limits(spec))})[1]
+
+
+def _limits(spec: ModelSpec) -> Limits:
+    return Limits(pictures=spec.dimensions == 2)
+
+
+def _unreadable(spec: ModelSpec, path: Path) -> str:
     try:
-        check_file(path)
+        check_file(path, _limits(spec))
     except VolumeError as error:
         return str(error)
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.infers.base import ImageInfer, Outcome
 from monailabel_app.infers.result import Part
 from monailabel_app.options import Schema, number, switch
-from monailabel_app.registry import Registry
-from monailabel_app.serving import ModelCache
-from trainers.data.volumes import Limits, Volume
+from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.tasks.anomaly.calibration import CalibrationError
 from trainers.tasks.anomaly.infer import FALSE_POSITIVES, Detection, Detector
@@ -31,10 +28,6 @@ class AnomalyInfer(ImageInfer):
     output = "both"
     trainable = True
     load = Detector
-
-    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
-        super().__init__(model, registry, cache, folder, limits)
-        self.reads = tuple(str(entry["name"]) for entry in self.spec.inputs) or ("image",)
 
     def schema(self) -> Schema:
         """The false-positive rate of a finding, and whether hot places are in-painted and looked at again."""

@@ -63,8 +63,8 @@ class ModelInfer(InferTask):
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         self.model, self.registry, self.cache = model, registry, cache
-        self.folder, self.limits = folder, limits
         self.spec = any_spec(registry, model)
+        self.folder, self.limits = folder, replace(limits, pictures=self.spec.dimensions == 2)
         super().__init__(self.kind, self.spec.labels, self.spec.dimensions, self.spec.description)
 
     @abstractmethod
@@ -99,7 +99,7 @@ class ModelInfer(InferTask):
 
     def check_file(self, name: str, path: Path) -> None:
         """Looks at the header of a file that it is about to read under a name. Raises VolumeError."""
-        check_file(path, replace(self.limits, pictures=name == "label"))
+        check_file(path, replace(self.limits, pictures=self.limits.pictures or name == "label"))
 
     def inputs(self) -> list[dict[str, Any]]:
         """The images that it takes, as `/info/` tells them: `name`, `modality`."""
@@ -174,7 +174,9 @@ class ModelInfer(InferTask):
 class ImageInfer(ModelInfer):
     """A model that makes something of an image, or of several."""
 
-    reads: tuple[str, ...] = ("image",)
+    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
+        super().__init__(model, registry, cache, folder, limits)
+        self.reads = tuple(str(entry["name"]) for entry in self.spec.inputs) or ("image",)
 
     @abstractmethod
     def run(self, loaded: Any, images: Mapping[str, Volume], options: Mapping[str, Any], monitor: Monitor) -> Outcome:

@@ -50,7 +50,6 @@ class ReconstructionInfer(ImageInfer):
 
     def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
         super().__init__(model, registry, cache, folder, limits)
-        self.reads = tuple(str(entry["name"]) for entry in self.spec.inputs) or ("image",)
         self.measurement = str(self.spec.preprocess.get("measurement", ""))
 
     def schema(self) -> Schema:

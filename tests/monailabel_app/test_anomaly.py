@@ -20,13 +20,14 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.finetune.anomaly import AnomalyTraining, verdict_on
 from monailabel_app.finetune.runs import new_run, read_run
 from monailabel_app.registry import Registry
-from tests.trainers.anomaly.world import AFFINE, untrained, volume
+from tests.trainers.anomaly.world import AFFINE, picture, untrained, volume
 from trainers.data.volumes import Volume, read_volume, same_grid, write_volume
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.adapt import Adapted
 from trainers.tasks.anomaly.methods import MEDGAN
 
 MODEL = "unusual"
+SCREEN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,35 @@ def test_a_run_makes_a_version_that_keeps_its_promise_here(config: ServerConfig)
     assert len(spec.calibration[MEDGAN]["scores"]) == 14
     answer = infer(client_of(config), MODEL, {"image": "p0", "output": "json"}, false_positives=0.1)
     assert answer.status_code == 200 and '"healthy":14' in answer.text.replace(" ", "")
+
+
+def test_pictures_are_looked_at_marked_and_learned_from(tmp_path: Path) -> None:
+    """A study of one slice, as Slicer sends a radiograph."""
+    models, studies = untrained(tmp_path / "models", 2), tmp_path / "studies"
+    studies.mkdir()
+    for number in range(12):
+        write_volume(studies / f"x{number}.nii.gz", Volume(picture(700 + number)[..., None], SCREEN))
+    config = ServerConfig(studies, tmp_path / "data", models=models)
+    client = client_of(config)
+    answer = infer(client, MODEL, {"image": "x0", "output": "json"})
+    assert answer.status_code == 200 and '"healthy":24' in answer.text.replace(" ", ""), answer.text
+    for number in range(12):
+        assert mark(client, f"x{number}", "normal").status_code == 200
+    config.prepare()
+    task = AnomalyTraining(MODEL, config, Registry(models, config.data / "models"))
+    run = new_run(config.runs, MODEL)
+    task({"run": run, "server": os.getpid()}, StudyDatastore(studies, config.data / "backups"))
+    progress = read_run(config.runs, run)
+    assert progress is not None and progress["state"] == "promoted" and progress["skipped"] == [], progress
+
+
+def test_volumes_are_refused_by_a_model_of_pictures_and_slices_by_one_of_volumes(
+    client: TestClient, config: ServerConfig, tmp_path: Path
+) -> None:
+    write_volume(config.studies / "slice.nii.gz", Volume(picture(1)[..., None], SCREEN))
+    assert error(infer(client, MODEL, {"image": "slice"})) == (422, "cannot_process")
+    flat = client_of(ServerConfig(config.studies, tmp_path / "other", models=untrained(tmp_path / "flat", 2)))
+    assert error(infer(flat, MODEL, {"image": "p0"})) == (422, "cannot_process")
 
 
 def test_the_gate_refuses_what_tells_worse() -> None:

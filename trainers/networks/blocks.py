@@ -45,8 +45,7 @@ class ResidualBlock(nn.Module):
     The start is that of Zhang, Dauphin, Ma, "Fixup initialization", ICLR 2019, as in Huang et al., "The GAN is dead;
     long live the GAN!", NeurIPS 2024, section 3.2. With `maps`, what goes into the convolutions is normalised and
     modulated by them, and by a style of `style` numbers. With `norm`, each channel of each image is normalised before
-    each convolution (Ulyanov et al., "Instance normalization", 2016), which lets deep 3D networks learn several times
-    faster.
+    each convolution: Ulyanov et al., "Instance normalization", 2016.
     """
 
     def __init__(self, dimensions: int, channels: int, maps: int = 0, style: int = 0, norm: bool = False) -> None:

@@ -13,6 +13,7 @@ from trainers.data.sets import DataSet, Entry, Sample
 from trainers.fit import FitConfig
 from trainers.metrics.encoder import EncoderConfig
 from trainers.spec import WEIGHTS_FILE, ModelSpec, plain, save_weights
+from trainers.tasks.anomaly.data import healthy
 from trainers.tasks.anomaly.methods import MEDGAN
 from trainers.tasks.anomaly.methods.fanogan import MappingConfig
 from trainers.tasks.anomaly.methods.restoration import Restoration
@@ -95,11 +96,11 @@ def write_folder(folder: Path, seeds: range, ill: bool = False) -> None:
         Image.fromarray(picture(seed, ill).T.astype(np.uint8)).save(folder / f"p{seed}.png")
 
 
-def untrained(models: Path) -> Path:
-    """Writes `models/unusual/v0001`: networks that have learned nothing, calibrated with 24 volumes."""
-    folder, one = models / "unusual" / "v0001", recipe(3)
-    entries = volumes(24).entries
-    networks = {k: {a: b for a, b in v.items() if a != "name"} for k, v in unet(3, 1, one.restoring).items()}
+def untrained(models: Path, dimensions: int = 3) -> Path:
+    """Writes `models/unusual/v0001`: networks that have learned nothing, calibrated with 24 healthy images."""
+    folder, one = models / "unusual" / "v0001", recipe(dimensions)
+    entries = healthy(volumes(24) if dimensions == 3 else pictures(24, 0)).entries
+    networks = {k: {a: b for a, b in v.items() if a != "name"} for k, v in unet(dimensions, 1, one.restoring).items()}
     network = {**networks, "grid": list(one.grid), "sigmas": list(one.sigmas)}
     torch.manual_seed(0)
     method = Restoration(**network).eval()

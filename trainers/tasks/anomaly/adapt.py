@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trainers.card import write_card
 from trainers.data.cases import CasesError, hash_fraction
-from trainers.data.sets import Entry, Sample
+from trainers.data.sets import Entry
 from trainers.metrics.anomaly import auroc
 from trainers.monitor import Monitor
 from trainers.spec import WEIGHTS_FILE, ModelSpec, save_weights
-from trainers.tasks.anomaly.calibration import Calibration
+from trainers.tasks.anomaly.calibration import Worst, calibration_of
+from trainers.tasks.anomaly.corruption import Floats
 from trainers.tasks.anomaly.infer import Detector, settings_of
 from trainers.tasks.anomaly.methods import MEDGAN
 from trainers.tasks.anomaly.methods.restoration import Restoration
@@ -78,69 +78,44 @@ def adapt(
     if len(patients) < FEWEST:
         raise CasesError(f"{len(patients)} patients are marked as normal; at least {FEWEST} are needed.")
     detector, spec = Detector(model_dir), ModelSpec.load(model_dir)
-    samples = [entry.read() for entry in normal]
-    ill = [entry.read() for entry in abnormal]
+    windows = [prepare_sample(entry.read(), settings_of(spec))[0] for entry in normal]
     fold_of = {patient: place % FOLDS for place, patient in enumerate(patients)}
-    folds = np.array([fold_of[entry.patient] for entry in normal])
-    scores, peaks = np.zeros(len(samples)), np.zeros(len(samples))
+    unseen: Worst = {}
     for fold in range(FOLDS):
         monitor.check()
         monitor.report(step=fold, steps=FOLDS + 1)
-        inside = np.flatnonzero(folds == fold)
-        other = [samples[i] for i in np.flatnonzero(folds != fold)]
-        looked = _adapted(detector, spec, other).look([samples[i] for i in inside])
-        peaks[inside], scores[inside] = [float(h.max()) for h, _ in looked], [s for _, s in looked]
-    final = _adapted(detector, spec, samples)
-    known = [e.patient for e in normal]
-    before, after = (_compare(d, samples, ill) for d in (detector, final))
-    own = _worst(scores, known)
-    result = Adapted(
-        len(patients), len({e.patient for e in abnormal}), _exceeding(detector, before[0], known),
-        _auroc(_worst(before[0], known), before[1]), _auroc(own, after[1]),
-    )  # fmt: skip
-    calibration = {MEDGAN: {"scores": _ascending(own), "peaks": _ascending(_worst(peaks, known))}}
-    _write(final, spec, out, calibration, result)
+        outside = [w for w, entry in zip(windows, normal, strict=True) if fold_of[entry.patient] != fold]
+        inside = [entry for entry in normal if fold_of[entry.patient] == fold]
+        unseen |= _adapted(detector, spec, outside).worst(inside)
+    final = _adapted(detector, spec, windows)
+    result = _compare(detector, final, normal, abnormal, unseen)
+    _write(final, spec, out, {MEDGAN: calibration_of(unseen)}, result)
     monitor.report(step=FOLDS + 1, steps=FOLDS + 1)
     return result
 
 
-def _adapted(detector: Detector, spec: ModelSpec, samples: Sequence[Sample]) -> Detector:
+def _adapted(detector: Detector, spec: ModelSpec, windows: Sequence[Floats]) -> Detector:
     """A copy that takes these images for usual, too."""
     network = copy.deepcopy(detector.network)
     assert isinstance(network, Restoration)
-    windows = np.stack([prepare_sample(sample, settings_of(spec))[0] for sample in samples])
-    network.recentre(windows, len(samples) / (len(samples) + TRUST))
+    network.recentre(np.stack(windows), len(windows) / (len(windows) + TRUST))
     return Detector.from_network(spec, network)
 
 
 def _compare(
-    detector: Detector, normal: Sequence[Sample], abnormal: Sequence[Sample]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scores of both kinds."""
-    one, two = (np.array([score for _, score in detector.look(part)]) for part in (normal, abnormal))
-    return one, two
+    before: Detector, after: Detector, normal: Sequence[Entry], abnormal: Sequence[Entry], unseen: Worst
+) -> Adapted:
+    """What changed; afterwards normal patients have the scores that they had while they were not seen."""
+    earlier, ill = before.worst(normal), [detector.worst(abnormal) for detector in (before, after)]
+    threshold = before.calibrations()[0].threshold(RATE)
+    false_positives = float(np.mean([score > threshold for score, _ in earlier.values()]))
+    figures = [_auroc(known, found) for known, found in zip((earlier, unseen), ill, strict=True)]
+    return Adapted(len(earlier), len(ill[0]), false_positives, figures[0], figures[1])
 
 
-def _worst(values: npt.NDArray[np.float64], patients: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The highest value of each patient."""
-    found: dict[str, float] = {}
-    for value, patient in zip(values, patients, strict=True):
-        found[patient] = max(float(value), found.get(patient, float(value)))
-    return np.array(list(found.values()))
-
-
-def _exceeding(detector: Detector, scores: npt.NDArray[np.float64], patients: Sequence[str]) -> float:
-    calibration, _ = detector.calibrations()
-    return float((_worst(scores, patients) > calibration.threshold(RATE)).mean())
-
-
-def _auroc(normal: npt.NDArray[np.float64], abnormal: npt.NDArray[np.float64]) -> float | None:
-    return round(auroc(normal, abnormal), 4) if len(abnormal) > 1 else None
-
-
-def _ascending(values: npt.NDArray[np.float64]) -> list[float]:
-    found: list[float] = Calibration.of(values).as_dict()["scores"]
-    return found
+def _auroc(normal: Worst, abnormal: Worst) -> float | None:
+    scores = [np.array([score for score, _ in part.values()]) for part in (normal, abnormal)]
+    return round(auroc(*scores), 4) if len(abnormal) > 1 else None
 
 
 def _write(

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Worst = dict[str, tuple[float, float]]
+"""Of each patient the highest score and the largest heat, over all images."""
+
 
 class CalibrationError(ValueError):
     """Healthy patients too few for what is asked of them."""
@@ -80,3 +83,9 @@ class Calibration:
     def from_dict(cls, stored: Mapping[str, Any]) -> Calibration:
         """The inverse of `as_dict`. Raises CalibrationError if there are no scores."""
         return cls.of(stored.get("scores", ()))
+
+
+def calibration_of(worst: Worst) -> dict[str, list[float]]:
+    """What a spec keeps of healthy patients: their `scores` and the `peaks` of their heat, each ascending."""
+    columns = zip(*worst.values(), strict=True)
+    return {key: Calibration.of(v).as_dict()["scores"] for key, v in zip(("scores", "peaks"), columns, strict=True)}

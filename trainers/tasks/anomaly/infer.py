@@ -14,19 +14,19 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from trainers.data.sets import Sample
+from trainers.data.sets import Entry, Sample
 from trainers.data.volumes import Volume, VolumeError, same_grid
 from trainers.devices import pick_device
 from trainers.monitor import Monitor
 from trainers.preprocess import CanonicalGrid, Window
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, part_file
-from trainers.tasks.anomaly.calibration import Calibration
+from trainers.tasks.anomaly.calibration import Calibration, Worst
 from trainers.tasks.anomaly.findings import Finding, find
 from trainers.tasks.anomaly.methods import MEDGAN, open_method
 from trainers.tasks.synthesis.images import SynthesisPreprocess, prepare_sample
 
 Floats = npt.NDArray[np.float32]
-BATCH = 32
+BATCH = 16
 FALSE_POSITIVES = 0.05
 SEEN = 0.8  # of each axis of an image, at least, or the clinician is told
 PICTURE = [[0, -1], [1, -1], [2, 1]]  # nibabel's orientation of a picture: x to the right of the screen, y down
@@ -109,7 +109,7 @@ class Detector:
         promised = false_positives if false_positives <= 0 else max(false_positives, peaks.least)
         threshold = peaks.threshold(promised)
         monitor.check()
-        first, sample, order = self._sample(images)
+        first, sample, order = sample_of(self.spec, images)
         monitor.report(progress=0.1)
         ((heat, score),) = self.look([sample], threshold if refine else None)
         monitor.report(progress=0.9)
@@ -143,6 +143,19 @@ class Detector:
                 found.append((self._paste(heat, sample), score))
         return found
 
+    def worst(self, entries: Sequence[Entry]) -> Worst:
+        """The score and the largest heat of each patient, in the order in which they come; images are read in turn.
+
+        Of several images of a patient the highest values count.
+        """
+        found: Worst = {}
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
+            for entry, (heat, score) in zip(part, self.look([e.read() for e in part]), strict=True):
+                known = found.get(entry.patient, (score, float(heat.max())))
+                found[entry.patient] = max(score, known[0]), max(float(heat.max()), known[1])
+        return found
+
     @torch.inference_mode()
     def read(self, windows: Floats, hot: float | None = None) -> tuple[list[Floats], list[float]]:
         """Heat (*window) and score of each prepared image (n, channel, *window)."""
@@ -156,26 +169,6 @@ class Detector:
             heats += list(heat[:, 0].float().cpu().numpy())
             scores += score.float().cpu().tolist()
         return heats, scores
-
-    def _sample(self, images: Mapping[str, Volume]) -> tuple[Volume, Sample, npt.NDArray[np.float64] | None]:
-        """The first image, all of them as a sample, and how a picture was turned."""
-        names = [entry["name"] for entry in self.spec.inputs] or ["image"]
-        volumes = [images[name] for name in names]
-        first = volumes[0]
-        for name, other in zip(names, volumes, strict=True):
-            if not same_grid(first, other):
-                raise VolumeError("wrong_geometry", f"{name!r} is on another grid than {names[0]!r}.", "Resample it.")
-        if self.spec.dimensions == 3:
-            channels = np.stack([np.asarray(v.array, np.float32) for v in volumes])
-            return first, Sample(channels, None, first.affine), None
-        thin = int(np.argmin(first.array.shape))
-        if first.array.shape[thin] != 1:
-            hint = "Send one slice, or choose a model of volumes."
-            size = " x ".join(map(str, first.array.shape))
-            raise VolumeError("cannot_process", f"{self.spec.name} looks at one picture, not {size} voxels.", hint)
-        order = _screen(first.affine, thin)
-        flat = [orientations.apply_orientation(np.asarray(v.array, np.float32), order)[..., 0] for v in volumes]
-        return first, Sample(np.stack(flat)), order
 
     def _paste(self, heat: Floats, sample: Sample) -> Floats:
         """Heat of a window on the sample's own voxels."""
@@ -203,6 +196,31 @@ class Detector:
         if score > known[-1] + 2 * (known[-1] - known[len(known) // 2]):
             told.append(UNLIKE.format(healthy=len(known)))
         return told
+
+
+def sample_of(spec: ModelSpec, images: Mapping[str, Volume]) -> tuple[Volume, Sample, npt.NDArray[np.float64] | None]:
+    """The first of a model's images, all of them as a sample, and how a picture was turned.
+
+    Raises:
+        VolumeError: images of different grids, or several slices for a model of pictures.
+    """
+    names = [entry["name"] for entry in spec.inputs] or ["image"]
+    volumes = [images[name] for name in names]
+    first = volumes[0]
+    for name, other in zip(names, volumes, strict=True):
+        if not same_grid(first, other):
+            raise VolumeError("wrong_geometry", f"{name!r} is on another grid than {names[0]!r}.", "Resample it.")
+    if spec.dimensions == 3:
+        channels = np.stack([np.asarray(v.array, np.float32) for v in volumes])
+        return first, Sample(channels, None, first.affine), None
+    thin = int(np.argmin(first.array.shape))
+    if first.array.shape[thin] != 1:
+        hint = "Send one slice, or choose a model of volumes."
+        size = " x ".join(map(str, first.array.shape))
+        raise VolumeError("cannot_process", f"{spec.name} looks at one picture, not {size} voxels.", hint)
+    order = _screen(first.affine, thin)
+    flat = [orientations.apply_orientation(np.asarray(v.array, np.float32), order)[..., 0] for v in volumes]
+    return first, Sample(np.stack(flat)), order
 
 
 def settings_of(spec: ModelSpec) -> SynthesisPreprocess:

@@ -76,5 +76,5 @@ class AnomalyRecipe:
 
     def settings(self) -> dict[str, Any]:
         """What the card tells of the training."""
-        told = {"task": asdict(self.restoring), "fit": asdict(self.fit)}
+        told = {"normal": self.normal, "task": asdict(self.restoring), "fit": asdict(self.fit)}
         return told | ({"reference": asdict(self.reference)} if self.reference else {})

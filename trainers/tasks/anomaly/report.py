@@ -41,7 +41,7 @@ def finish(
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
     save_examples(out / PICTURE_FILE, out, normal[:SHOWN], abnormal[:SHOWN])
-    write_card(measured, out, sections(report), PICTURE_FILE)
+    write_card(measured, out, sections(report, "mm" if spec.dimensions == 3 else "pixels"), PICTURE_FILE)
     return report
 
 
@@ -61,14 +61,14 @@ def card_metrics(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def sections(report: Mapping[str, Any]) -> dict[str, list[str]]:
+def sections(report: Mapping[str, Any], unit: str) -> dict[str, list[str]]:
     """More for the card: calibration, and lesions by kind, size and contrast."""
     promised = [
         f"{row['of']}: promised {row['promised']:g}, found {short(row['found'])}"
         for row in report.get("methods", {}).get(MEDGAN, {}).get("calibration", [])
     ]
     lesions = [
-        f"{row['kind']}, radius {row['radius']:g} mm, contrast {row['contrast']:g} deviations: "
+        f"{row['kind']}, radius {row['radius']:g} {unit}, contrast {row['contrast']:g} deviations: "
         + ", ".join(f"{name} {method['best_dice']['value']:.2f}" for name, method in row["methods"].items())
         for row in report["lesions"][1:]
     ]

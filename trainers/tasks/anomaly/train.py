@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from trainers.data.cases import CasesError
-from trainers.data.sets import DataSet, Entry, Sample
+from trainers.data.sets import DataSet, Entry
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, plain, save_weights
 from trainers.stages import Stage, trained
-from trainers.tasks.anomaly.calibration import Calibration
+from trainers.tasks.anomaly.calibration import calibration_of
 from trainers.tasks.anomaly.corruption import Floats
 from trainers.tasks.anomaly.data import healthy
 from trainers.tasks.anomaly.infer import Detector
@@ -91,23 +91,10 @@ def calibrate(
     spec: ModelSpec, methods: Mapping[str, nn.Module], entries: Sequence[Entry]
 ) -> dict[str, dict[str, list[float]]]:
     """What healthy patients who were not learned from score, by method; of several images of one the highest counts."""
-    samples = [entry.read() for entry in entries]
-    patients = [entry.patient for entry in entries]
-    return {name: calibration_of(spec, method, name, samples, patients) for name, method in methods.items()}
-
-
-def calibration_of(
-    spec: ModelSpec, method: nn.Module, name: str, samples: Sequence[Sample], patients: Sequence[str]
-) -> dict[str, list[float]]:
-    """The same of one method."""
-    looked = Detector.from_network(spec, method, name).look(samples)
-    scores: dict[str, float] = {}
-    peaks: dict[str, float] = {}
-    for patient, (heat, score) in zip(patients, looked, strict=True):
-        scores[patient] = max(score, scores.get(patient, score))
-        peaks[patient] = max(float(heat.max()), peaks.get(patient, 0.0))
-    found = {"scores": scores, "peaks": peaks}
-    return {key: Calibration.of(list(values.values())).as_dict()["scores"] for key, values in found.items()}
+    return {
+        name: calibration_of(Detector.from_network(spec, method, name).worst(entries))
+        for name, method in methods.items()
+    }
 
 
 class _Trainer:
