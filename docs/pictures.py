@@ -1,6 +1,7 @@
-"""Makes the overview picture of the README and that of the panel *Synthesise*: `python docs/pictures.py`.
+"""Makes the overview picture of the README and those of some panels: `python docs/pictures.py [NAME …]`.
 
-The other pictures of the module are made by `python -m tests.host.pictures`.
+Names are `overview`, `synthesise` (starts a real server), `correct` and `review`; all by default. The other pictures
+of the module are made by `python -m tests.host.pictures`.
 """
 
 from __future__ import annotations
@@ -90,12 +91,34 @@ def _loop(axis: Any) -> None:
 
 def synthesise(folder: Path) -> None:
     """The module's own panel after a real server made eight samples, in a stand-in for Slicer."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.host.pictures import draw_synthesis
 
     draw_synthesis(folder)
 
 
+def correct(folder: Path) -> None:
+    """Correcting by clicks, with a small test server, in a stand-in for Slicer."""
+    from tests.host.correct_picture import draw_corrections
+
+    draw_corrections(folder)
+
+
+def review(folder: Path) -> None:
+    """The review list and the training, with a small test server, in a stand-in for Slicer."""
+    from tests.host.correct_picture import draw_review
+
+    draw_review(folder)
+
+
+PICTURES = {
+    "overview": lambda folder: overview(folder / "overview.png"),
+    "synthesise": synthesise,
+    "correct": correct,
+    "review": review,
+}
+
+
 if __name__ == "__main__":
-    overview(IMAGES / "overview.png")
-    synthesise(IMAGES)
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    for name in sys.argv[1:] or PICTURES:
+        PICTURES[name](IMAGES)

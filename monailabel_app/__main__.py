@@ -50,6 +50,12 @@ def serve(
     synthetic_ratio: Annotated[
         float, typer.Option(min=0, max=10, help="Synthetic studies to learn from, at most, for each acquired one.")
     ] = 1.0,
+    auto_train: Annotated[
+        int, typer.Option(min=0, help="Train a model after so many new labels of it; 0 waits to be asked.")
+    ] = 0,
+    background_scoring: Annotated[
+        bool, typer.Option(help="Look at studies in spare time, to know which to label next.")
+    ] = True,
     models: Models = SHIPPED_MODELS,
     ssl_certfile: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, to serve https.")
@@ -74,6 +80,8 @@ def serve(
         patient_pattern=_pattern(patient_pattern),
         dice_tolerance=dice_tolerance,
         synthetic_ratio=synthetic_ratio,
+        auto_train=auto_train,
+        background_scoring=background_scoring,
         models=_folder(models, "models"),
     )
     _check_address(config)

@@ -30,6 +30,8 @@ class ServerConfig:
         dice_tolerance, label_tolerance, reference_tolerance: what the gate lets a candidate lose.
         synthetic_ratio: synthetic studies that a training may learn from, for each acquired one; 0 uses none.
         models: folder of shipped versions.
+        background_scoring: whether studies are looked at while nothing else is asked for.
+        auto_train: so many new labels of a model start a training of it; 0 never does.
         reservation_minutes: how long a study handed to one client is not handed to another.
     """
 
@@ -51,6 +53,8 @@ class ServerConfig:
     label_tolerance: float = 0.02
     reference_tolerance: float = 0.10
     synthetic_ratio: float = 1.0
+    background_scoring: bool = True
+    auto_train: int = 0
     reservation_minutes: float = 10.0
     models: Path = SHIPPED_MODELS
 

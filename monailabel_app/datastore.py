@@ -1,62 +1,46 @@
-"""The studies and their labels: MONAI Label's local datastore made safe against crashes, writers and bad names.
+"""The studies and their labels, and what is known of each.
 
-Every change is a transaction: lock (threads and processes), read what is on disk, change, write atomically. Files
-appear complete, by rename. What a label replaces is kept in the data folder.
+Every change of a label is an entry of its history, in the data folder: nothing is overwritten.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
-import json
 import logging
-import os
-import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.datastore.local import DataModel, ImageLabelModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from monailabel_app import history
 from monailabel_app.errors import MedGANError
-from monailabel_app.names import check_lookup, check_new, is_lookup
-from monailabel_app.synthetic import KEY, mark_of
-from trainers.files import atomic_path, atomic_write_json
+from monailabel_app.folder import StudyFolder
+from monailabel_app.history import Entry, LabelHistory, copy_file, sha256
+from monailabel_app.names import check_lookup, check_new
+from monailabel_app.synthetic import KEY, mark_info
+from trainers.data.volumes import Limits, check_file, read_label
 
 logger = logging.getLogger(__name__)
 
-Stamp = tuple[int, int, int]
-MISSING: Stamp = (0, 0, 0)
-PATTERNS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 FINAL = DefaultLabelTag.FINAL.value
 VERDICTS = "verdicts"  # in what is known of a study: model name to `normal` or `abnormal`
+SUBMITTED = "submitted"  # in what is known of a label: when it was, in seconds since 1970
 
 
-class StudyDatastore(LocalDatastore):
+class StudyDatastore(StudyFolder):
     """A folder of images, its labels, and what is known of each.
 
     Args:
-        studies: the folder. backups: where replaced labels and a damaged index are kept.
+        studies: the folder. backups: where the history of labels and a damaged index are kept.
     """
 
     def __init__(self, studies: Path, backups: Path) -> None:
-        self._backups = Path(backups)
-        self._threads = threading.RLock()
-        self._processes = FileLock(Path(studies) / ".lock", timeout=60)
-        self._depth = 0
-        self._seen: tuple[Stamp, ...] = ()
-        self._index_stamp: Stamp = MISSING
-        self._left_out: set[str] = set()
-        self._backups.mkdir(parents=True, exist_ok=True)
-        with self._processes:
-            super().__init__(str(studies), extensions=PATTERNS, auto_reload=False)
-        self._seen = self._stamps()
+        self._history = LabelHistory(Path(backups))
+        super().__init__(studies, backups)
 
     # Reading: always what is on disk now.
 
@@ -107,6 +91,13 @@ class StudyDatastore(LocalDatastore):
         with self._threads:
             return [name for name in self.list_images() if KEY in self._datastore.objects[name].image.info]
 
+    def submissions(self) -> dict[str, dict[str, Any]]:
+        """What is known of the final labels of acquired studies, by study."""
+        with self._threads:
+            made = set(self.synthetic_images())
+            labelled = [name for name in self.get_labeled_images() if name not in made]
+            return {name: dict(self._datastore.objects[name].labels[FINAL].info) for name in labelled}
+
     def verdicts(self, model: str) -> dict[str, str]:
         """`normal` or `abnormal` for each study that was marked for a model."""
         with self._threads:
@@ -142,26 +133,10 @@ class StudyDatastore(LocalDatastore):
         stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
         known = self._object(image).image.info
         if known.get("checksum_of") != stamp:
-            self.update_image_info(image, {"checksum": f"SHA256:{_sha256(path)}", "checksum_of": stamp})
+            self.update_image_info(image, {"checksum": f"SHA256:{sha256(path)}", "checksum_of": stamp})
         return str(self._object(image).image.info["checksum"])
 
     # Changing.
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keeps every other writer out until the body is done; sees the newest state. Can be nested."""
-        with self._threads, self._processes:
-            self._renew()
-            self._depth += 1
-            try:
-                yield
-            except MedGANError:  # raised before anything is changed
-                raise
-            except BaseException:
-                self._forget()
-                raise
-            finally:
-                self._depth -= 1
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Stores a copy of a file as a new study, known as synthetic if its header says so.
@@ -175,33 +150,44 @@ class StudyDatastore(LocalDatastore):
         with self.transaction():
             if name in self._datastore.objects or target.exists():
                 raise MedGANError("conflict", f"There is already a study {name!r}.", "Choose another id.")
-            _place(Path(image_filename), target)
-            told = {**_mark_info(target), **(image_info or {})}
+            copy_file(Path(image_filename), target)
+            told = {**mark_info(target), **(image_info or {})}
             info = {**told, "ts": int(time.time()), "name": self._filename(name, ext)}
             self._datastore.objects[name] = ImageLabelModel(image=DataModel(info=info, ext=ext))
             self._update_datastore_file()
         return name
 
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Stores a copy of a file as a study's label. The label that it replaces is kept as a backup."""
+    def save_label(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        author: str = "",
+        voxels: Mapping[str, int] | None = None,
+    ) -> str:
+        """Stores a copy of a file as a study's label; what it replaces stays in the history.
+
+        Args:
+            image_id: the study.
+            label_filename: the file.
+            label_tag: the label's tag.
+            label_info: what is known of it.
+            author: who made it.
+            voxels: how many have each value, if that was counted.
+        """
         check_new("label tag", label_tag)
         _, ext = self._to_id(Path(label_filename).name)
+        moment = time.time()
+        info = {**(label_info or {}), "ts": int(moment), SUBMITTED: moment, "name": self._filename(image_id, ext)}
         with self.transaction():
-            study = self._object(image_id)
-            folder = Path(self._datastore.label_path(label_tag))
-            target = folder / self._filename(image_id, ext)
-            earlier = study.labels.get(label_tag)
-            self._back_up(image_id, label_tag)
-            _place(Path(label_filename), target)
-            if earlier and earlier.ext != ext:
-                (folder / self._filename(image_id, earlier.ext)).unlink(missing_ok=True)
-            info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
-            study.labels[label_tag] = DataModel(info=info, ext=ext)
-            self._update_datastore_file()
+            number = self._next_entry(image_id, label_tag)
+            entry = Entry(image_id, label_tag, number, author=author, ext=ext, voxels=voxels or {}, info=info)
+            self._change(entry, Path(label_filename))
         return image_id
 
     def remove_image(self, image_id: str) -> None:
-        """Removes a study and its labels; the labels stay as backups."""
+        """Removes a study and its labels; their history is set aside."""
         with self.transaction():
             path = self.image_path(image_id)
             for tag in list(self._object(image_id).labels):
@@ -209,15 +195,55 @@ class StudyDatastore(LocalDatastore):
             path.unlink(missing_ok=True)
             self._datastore.objects.pop(image_id, None)
             self._update_datastore_file()
+            self._history.set_aside(image_id)
 
-    def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Removes a label; it stays as a backup."""
+    def remove_label(self, label_id: str, label_tag: str, author: str = "") -> None:
+        """Removes a label; it stays in the history."""
         with self.transaction():
-            path = self.label_path(label_id, label_tag)
-            self._back_up(label_id, label_tag)
-            path.unlink(missing_ok=True)
-            self._object(label_id).labels.pop(label_tag, None)
-            self._update_datastore_file()
+            self._label(label_id, label_tag)
+            number = self._next_entry(label_id, label_tag)
+            self._change(Entry(label_id, label_tag, number, history.REMOVED, author), None)
+
+    def label_history(self, image: str, tag: str) -> list[Entry]:
+        """Every change of a label, oldest first. Raises MedGANError `unknown_label` if there never was one."""
+        self._object(image)
+        check_new("label tag", tag)
+        with self.transaction():
+            self._take_in(image, tag)
+            entries = self._history.entries(image, tag)
+        if not entries:
+            raise MedGANError("unknown_label", f"Study {image!r} never had a label {tag!r}.")
+        return entries
+
+    def label_entry_path(self, image: str, tag: str, number: int) -> Path:
+        """The file of an entry of the history. Raises MedGANError `unknown_entry`, and as `label_history`."""
+        return self._history.file(history.pick(self.label_history(image, tag), number))
+
+    def restore_label(self, image: str, tag: str, number: int, author: str = "") -> list[Entry]:
+        """Makes an earlier label the label again, if it is not. Returns the history; raises as `label_entry_path`."""
+        with self.transaction():
+            entries = self.label_history(image, tag)
+            chosen = history.pick(entries, number)
+            if history.current(entries) != number:
+                self._return_to(chosen, Entry(image, tag, len(entries) + 1, history.RESTORED, author))
+            return self.label_history(image, tag)
+
+    def undo_label(self, image: str, tag: str, author: str = "") -> list[Entry]:
+        """Takes back the last change of a label. Returns the history.
+
+        Raises:
+            MedGANError: `conflict`, if there is nothing to take back.
+            VolumeError: the earlier label does not fit the image that is here now.
+        """
+        with self.transaction():
+            entries = self.label_history(image, tag)
+            undone, before = history.step_back(entries)
+            entry = Entry(image, tag, len(entries) + 1, history.REMOVED, author, undoes=undone.number)
+            if before and before.ext:
+                self._return_to(before, replace(entry, action=history.RESTORED))
+            else:
+                self._change(entry, None)
+            return self.label_history(image, tag)
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Adds to what is known of a study."""
@@ -231,78 +257,11 @@ class StudyDatastore(LocalDatastore):
             self._label(label_id, label_tag).info.update(info)
             self._update_datastore_file()
 
-    # What LocalDatastore calls.
-
-    def _add_non_existing_images(self) -> int:
-        """Takes in files that are new in the folder; one whose header says that it is synthetic is known as such."""
-        self._init_from_datastore_file()
-        known = set(self._datastore.objects)
-        added: int = super()._add_non_existing_images()
-        for name in set(self._datastore.objects) - known:
-            data = self._datastore.objects[name].image
-            data.info |= _mark_info(Path(self._datastore.image_path()) / self._filename(name, data.ext))
-        return added
-
-    def _to_id(self, file: str) -> tuple[str, str]:
-        ext = next((p[1:] for p in PATTERNS if fnmatch.fnmatch(file.lower(), p)), Path(file).suffix)
-        return (file[: -len(ext)], file[-len(ext) :]) if ext else (file, "")
-
-    def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        """Images in a folder, one for each id; names with a leading dot are files that are being written."""
-        with os.scandir(path) as entries:
-            names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file())
-        found: dict[str, str] = {}
-        for name in (n for pattern in PATTERNS for n in names if fnmatch.fnmatch(n.lower(), pattern)):
-            study, _ = self._to_id(name)
-            if not is_lookup(study):
-                self._leave_out(name, "its name cannot be a study's; rename it")
-            elif found.setdefault(study, name) != name:
-                self._leave_out(name, f"{found[study]} beside it has the same id; rename or remove one")
-        return {name: name for name in found.values()}
-
-    def _leave_out(self, name: str, reason: str) -> None:
-        if name not in self._left_out:
-            self._left_out.add(name)
-            logger.warning("The file %s is left out: %s.", ascii(name), reason)
-
-    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        """Loads the index; one that is damaged is set aside and made again from the files."""
-        path = Path(self._datastore_config_path)
-        stamp = _stamp(path)
-        if stamp in (MISSING, self._index_stamp):
-            return
-        try:
-            loaded = LocalDatastoreModel.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValueError:
-            kept = self._backups / f"{path.stem}-{time.time_ns()}.damaged"
-            path.replace(kept)
-            logger.error("The index of the studies was damaged. It is made again; the damaged one is %s.", kept.name)
-            return
-        loaded.base_path = self._datastore_path
-        self._datastore, self._index_stamp = loaded, stamp
-
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        path = Path(self._datastore_config_path)
-        atomic_write_json(path, json.loads(json.dumps(self._datastore.model_dump(exclude={"base_path"}), default=str)))
-        self._index_stamp = _stamp(path)
-        stamps = self._stamps()
-        self._seen = stamps if self._knows_all() else ()
-
     # Helpers.
 
     def _pair(self, image: str) -> dict[str, str]:
         files = {"image": self.image_path(image), "label": self.label_path(image, FINAL)}
         return {key: str(path.relative_to(self._datastore_path)) for key, path in files.items()}
-
-    def _knows_all(self) -> bool:
-        """False if a study was added or removed by others while the index was being changed."""
-        present = self._list_files(self._datastore.image_path(), PATTERNS)
-        return {self._to_id(name)[0] for name in present} == set(self._datastore.objects)
-
-    def _forget(self) -> None:
-        """Drops what is in memory, which a change that failed may have spoilt; the next access reads the disk."""
-        self._datastore = self._datastore.model_copy(update={"objects": {}})
-        self._index_stamp, self._seen = MISSING, ()
 
     def _object(self, image: str) -> ImageLabelModel:
         with self._threads:
@@ -319,55 +278,70 @@ class StudyDatastore(LocalDatastore):
             raise MedGANError("unknown_label", f"Study {image!r} has no label {tag!r}.")
         return label
 
-    def _renew(self) -> None:
-        """Takes in files and index entries that others added, if a folder or the index has changed."""
-        stamps = self._stamps()
-        if self._depth or self._seen == stamps:
-            return
-        with self._processes:
-            self._seen = ()
-            self._reconcile_datastore()
-            self._seen = self._seen or stamps
+    # Labels and their history.
 
-    def _stamps(self) -> tuple[Stamp, ...]:
-        """Changes whenever a file is added or removed or the index is written."""
-        labels = Path(self._datastore.label_path(None))
-        folders = [Path(self._datastore.image_path()), labels, *sorted(p for p in labels.glob("*") if p.is_dir())]
-        return tuple(map(_stamp, [Path(self._datastore_config_path), *folders]))
+    def _next_entry(self, image: str, tag: str) -> int:
+        """The number of the next entry, after what others did to the label has been taken in."""
+        self._object(image)
+        self._take_in(image, tag)
+        return len(self._history.entries(image, tag)) + 1
 
-    def _back_up(self, image: str, tag: str) -> None:
-        label = self._object(image).labels.get(tag)
-        if label is None:
-            return
-        source = Path(self._datastore.label_path(tag)) / self._filename(image, label.ext)
-        if source.exists():
-            folder = self._backups / "labels" / tag / image
-            _place(source, folder / f"{time.time_ns()}{label.ext}")
+    def _take_in(self, image: str, tag: str) -> None:
+        """Makes a label that others put into the folder, or removed from it, an entry."""
+        label, file = self._object(image).labels.get(tag), self._label_file(image, tag)
+        entries = self._history.entries(image, tag)
+        known = entries[-1].checksum if entries else ""
+        entry = Entry(image, tag, len(entries) + 1)
+        if label and file and sha256(file) != known:
+            when = history.iso_time(file.stat().st_mtime)
+            self._history.record(replace(entry, action=history.FOUND, time=when, ext=label.ext, info=label.info), file)
+        elif known and not file:
+            self._history.record(replace(entry, action=history.REMOVED), None)
 
+    def _return_to(self, source: Entry, entry: Entry) -> None:
+        """Makes the label what it was after `source`. Raises VolumeError if it does not fit the image."""
+        file = self._history.file(source)
+        read_label(file, like=check_file(self.image_path(entry.study), Limits(pictures=True)))
+        entry = replace(entry, ext=source.ext, voxels=source.voxels, info=source.info, source=source.number)
+        self._change(entry, file)
 
-def _stamp(path: Path) -> Stamp:
-    """The inode is part of it: a file replaced twice within one tick of the clock has the same time."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return MISSING
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+    def _change(self, entry: Entry, file: Path | None) -> None:
+        """Makes the label what `entry` says, in steps that are done again after a crash."""
+        pending = self._history.begin(entry, file)
+        try:
+            self._settle(pending)
+        except BaseException:
+            pending.unlink(missing_ok=True)
+            raise
 
+    def _settle(self, pending: Path) -> None:
+        entry = self._history.announced(pending)
+        study = self._datastore.objects.get(entry.study)
+        if study:
+            earlier = self._label_file(entry.study, entry.tag)
+            target = Path(self._datastore.label_path(entry.tag)) / self._filename(entry.study, entry.ext)
+            if entry.ext:
+                copy_file(self._history.file(entry), target)
+            study.labels.pop(entry.tag, None)
+            if entry.ext:
+                study.labels[entry.tag] = DataModel(info=dict(entry.info), ext=entry.ext)
+            if earlier and (not entry.ext or earlier != target):
+                earlier.unlink(missing_ok=True)
+            self._update_datastore_file()
+        self._history.finish(pending)
 
-def _mark_info(image: Path) -> dict[str, Any]:
-    mark = mark_of(image)
-    return {} if mark is None else {KEY: mark.info()}
+    def _is_unfinished(self) -> bool:
+        return bool(self._history.unfinished())
 
+    def _finish_changes(self) -> None:
+        for pending in self._history.unfinished():
+            try:
+                self._settle(pending)
+            except (OSError, ValueError, TypeError) as error:
+                logger.error("A change of a label that was interrupted cannot be finished yet: %s", error)
 
-def _place(source: Path, target: Path) -> None:
-    """Copies a file so that it appears complete."""
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    def _label_file(self, image: str, tag: str) -> Path | None:
+        """The file of a label as the index knows it; None if there is none."""
+        label = self._datastore.objects[image].labels.get(tag)
+        path = Path(self._datastore.label_path(tag)) / self._filename(image, label.ext) if label else None
+        return path if path and path.exists() else None

@@ -24,11 +24,14 @@ STATUS: Mapping[str, int] = {
     "token_required": 401,
     **dict.fromkeys(("unknown_image", "unknown_label", "unknown_model", "unknown_version", "unknown_strategy"), 404),
     **dict.fromkeys(("unknown_method", "unknown_job", "unknown_session", "unknown_trainer"), 404),
+    **dict.fromkeys(("unknown_run", "unknown_entry"), 404),
     **dict.fromkeys(("no_training", "nothing_to_label", "not_found"), 404),
     **dict.fromkeys(("busy", "conflict", "cancelled"), 409),
     "too_large": 413,
     "not_an_image": 415,
-    **dict.fromkeys(("cannot_process", "wrong_geometry", "wrong_labels", "needs_region", "too_few_labels"), 422),
+    **dict.fromkeys(
+        ("cannot_process", "wrong_geometry", "wrong_labels", "needs_region", "outside_image", "too_few_labels"), 422
+    ),
     "server_error": 500,
     "model_not_available": 503,
 }

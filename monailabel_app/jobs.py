@@ -76,6 +76,11 @@ class Jobs:
         self._table: OrderedDict[str, Job] = OrderedDict()
         self._changed = threading.Condition()
 
+    def busy(self) -> bool:
+        """Whether all that can compute does, or somebody waits."""
+        with self._changed:
+            return bool(self._waiting) or self._free < 1
+
     def get(self, name: str) -> Job:
         """Raises MedGANError `unknown_job`."""
         with self._changed:

@@ -82,7 +82,7 @@ class MedGANApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Ways to choose the next study."""
-        return activelearning.all_strategies(self.config)
+        return activelearning.all_strategies(self.config, self._infers)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Ways to score studies."""

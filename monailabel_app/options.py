@@ -27,6 +27,26 @@ def points(description: str, most: int = 8) -> dict[str, Any]:
     }
 
 
+def clicks(labels: Sequence[str], most: int = 256, longest: int = 1000) -> dict[str, Any]:
+    """An option that takes corrections: what is at some points in RAS mm. One point is a click, more are a scribble."""
+    label = {"type": "string", "enum": ["background", *labels]}
+    return {
+        "type": "array",
+        "title": "Corrections",
+        "x-widget": "clicks",
+        "items": {
+            "type": "object",
+            "properties": {
+                "label": label,
+                "points": {"type": "array", "items": TRIPLE, "minItems": 1, "maxItems": longest},
+            },
+            "required": ["label", "points"],
+        },
+        "maxItems": most,
+        "description": "All corrections so far: a label and where it is; one point is a click, several are a scribble.",
+    }
+
+
 def roi(description: str) -> dict[str, Any]:
     """An option that takes a box: centre and size in RAS mm."""
     return {

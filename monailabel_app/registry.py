@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 RECORD = "record.json"
 CURRENT = "current"
 STAGING = ".staging-"
+CHOSEN = "It was chosen by hand."
 STALE = "Another version was chosen to serve while this one was trained; it was not compared with that one."
 _VERSION = re.compile(r"v\d{4,}")
 
@@ -137,6 +138,16 @@ class Registry:
         except (OSError, ValueError, KeyError, TypeError, MedGANError) as error:
             raise ModelNotAvailable(f"Which version of {model} serves is not known: {path.name} is damaged.") from error
 
+    def serving(self, model: str) -> dict[str, str]:
+        """The version that serves, since when and why: empty texts where that is not known. Raises `unknown_model`."""
+        known = {"version": "", "since": "", "reason": ""}
+        try:
+            known["version"] = self.current(model).name
+            chosen = read_json(self.data / model / CURRENT)
+            return {**known, **{key: str(chosen.get(key, "")) for key in ("since", "reason")}}
+        except (ModelNotAvailable, OSError, ValueError):
+            return known
+
     def serve(self, model: str, version: str, force: bool = False) -> Version:
         """Makes `version` the one that serves, from the next request on.
 
@@ -150,7 +161,7 @@ class Registry:
                 reason = f"{version} is {chosen.record.state}. {chosen.record.reason}".strip()
                 raise MedGANError("conflict", reason, "Use force to serve it all the same.")
             chosen.verify()
-            self._point(model, version)
+            self._point(model, version, CHOSEN)
         logger.warning("%s: %s serves now", model, version)
         return chosen
 
@@ -177,8 +188,7 @@ class Registry:
         with self.lock(model):
             name = self._next_name(model)
             ModelSpec.load(staged).replace(version=name).save(staged)
-            now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            record = Record("finetuned", "candidate", now, parent, run, weights_checksum(staged))
+            record = Record("finetuned", "candidate", _now(), parent, run, weights_checksum(staged))
             atomic_write_json(staged / RECORD, dataclasses.asdict(record))
             target = self.data / model / name
             staged.rename(target)
@@ -212,7 +222,7 @@ class Registry:
             record = dataclasses.replace(candidate.record, state=state, reason=reason, checks=checks)
             atomic_write_json(candidate.path / RECORD, dataclasses.asdict(record))
             if promoted:
-                self._point(candidate.model, candidate.name)
+                self._point(candidate.model, candidate.name, reason)
         return dataclasses.replace(candidate, record=record)
 
     def seal(self, model: str, version: str) -> Version:
@@ -247,8 +257,9 @@ class Registry:
     def _next_name(self, model: str) -> str:
         return f"v{max(map(_number, self._folders(model)), default=0) + 1:04d}"
 
-    def _point(self, model: str, version: str) -> None:
-        atomic_write_json(self.data / model / CURRENT, {"version": version})
+    def _point(self, model: str, version: str, reason: str) -> None:
+        chosen = {"version": version, "since": _now(), "reason": reason}
+        atomic_write_json(self.data / model / CURRENT, chosen)
 
     def _read(self, model: str, name: str, path: Path) -> Version:
         try:
@@ -268,6 +279,10 @@ class Registry:
 @lru_cache(maxsize=64)
 def _checksum_found(path: Path, _changed: int) -> str:
     return weights_checksum(path)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _number(version: str) -> int:

@@ -14,17 +14,16 @@ from fastapi.middleware.cors import CORSMiddleware
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
-from monailabel_app import __version__, dicom, errors
+from monailabel_app import __version__, dicom, errors, processes
 from monailabel_app.config import ServerConfig
-from monailabel_app.finetune.runs import close_abandoned
 from monailabel_app.limits import BodyLimit
 from monailabel_app.main import MedGANApp
-from monailabel_app.routes import ROUTERS, tasks
+from monailabel_app.routes import ROUTERS
 from monailabel_app.security import Guard
 from monailabel_app.services import Services
 
 logger = logging.getLogger(__name__)
-METHODS = ("train", "scoring", "batch_infer")
+METHODS = ("scoring", "batch_infer")  # beside training, whose queue ends it
 THREADS = 32  # beside those that wait for their turn to compute
 
 
@@ -56,23 +55,28 @@ def _open(config: ServerConfig) -> Services:
     """Opens studies and models, and puts in order what an earlier start left."""
     config.prepare()
     _clear(config)
-    close_abandoned(config.runs)
     dicom.import_series(config.studies, config.data)
     app: MedGANApp = app_instance()
     app.server_mode(True)
     app.on_init_complete()
     for model in app.registry.models():
         app.registry.remove_unfinished(model)
-    return Services.of(app)
+    services = Services.of(app)
+    services.training.open()
+    if services.scoring:
+        services.scoring.start()
+    return services
 
 
 def _close(services: Services) -> None:
     """Ends the processes that were started: the server does not exit before they do."""
+    if services.scoring:
+        services.scoring.stop()
+    services.training.close()
     for method in METHODS:
-        task = tasks.active(method)
+        task = processes.active(method)
         if task:
-            tasks.kill(method, task)
-    close_abandoned(services.config.runs)
+            processes.kill(method, task)
     _clear(services.config)
 
 

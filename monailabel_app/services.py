@@ -7,12 +7,17 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from monailabel_app.activelearning.background import BackgroundScoring
+from monailabel_app.activelearning.scoring import StudyScoring
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError, choices
+from monailabel_app.finetune.auto import AutoTraining
+from monailabel_app.finetune.queue import TrainingQueue
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.jobs import Jobs
 from monailabel_app.main import MedGANApp
+from monailabel_app.processes import Training
 from monailabel_app.registry import Registry
 from monailabel_app.sessions import Sessions
 
@@ -24,12 +29,19 @@ class Services:
     app: MedGANApp
     jobs: Jobs
     sessions: Sessions
+    training: TrainingQueue
+    scoring: BackgroundScoring | None = None
 
     @classmethod
     def of(cls, app: MedGANApp) -> Services:
         """The services around an app."""
         config = app.config
-        return cls(app, Jobs(config.concurrency, config.max_queue), Sessions(config.data / "sessions"))
+        training = TrainingQueue(config.runs, Training(app.trainers), app.registry)
+        jobs, method = Jobs(config.concurrency, config.max_queue), next(iter(app.scoring_methods.values()), None)
+        scoring = None
+        if config.background_scoring and isinstance(method, StudyScoring):
+            scoring = BackgroundScoring(method, app.studies_store, jobs)
+        return cls(app, jobs, Sessions(config.data / "sessions"), training, scoring)
 
     @property
     def config(self) -> ServerConfig:
@@ -45,6 +57,11 @@ class Services:
     def datastore(self) -> StudyDatastore:
         """Studies and labels."""
         return self.app.studies_store
+
+    @property
+    def auto_training(self) -> AutoTraining:
+        """What begins training after some labels."""
+        return AutoTraining(self.config, self.training, self.app.trainers, self.datastore)
 
     def model(self, name: str) -> ModelInfer:
         """Raises MedGANError `unknown_model`."""

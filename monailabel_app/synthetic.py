@@ -79,6 +79,12 @@ def mark_of(path: Path) -> Mark | None:
     return _from_note(fields.get(NOTES, ""))
 
 
+def mark_info(path: Path) -> dict[str, Any]:
+    """What an image file's header adds to what is known of its study."""
+    mark = mark_of(path)
+    return {} if mark is None else {KEY: mark.info()}
+
+
 def mark_told(params: Mapping[str, Any]) -> Mark | None:
     """The mark that a client sends with an image, perhaps without all details; None if it says nothing or `false`.
 

@@ -49,6 +49,13 @@ class World:
                 self.barrier()
             dist.destroy_process_group()
 
+    def agree(self, told: bool) -> bool:
+        """What the first process says; for decisions that all must share."""
+        said = [told]
+        if self.size > 1:
+            dist.broadcast_object_list(said, src=0)
+        return said[0]
+
     def barrier(self) -> None:
         """Waits for all processes."""
         if self.size > 1:

@@ -28,6 +28,7 @@ from trainers.devices import pick_device, pick_precision
 from trainers.distributed import World
 from trainers.files import atomic_path
 from trainers.monitor import Monitor
+from trainers.patience import Patience
 
 Batch = dict[str, torch.Tensor]
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -95,6 +96,8 @@ class FitConfig:
         ema: decay of the averaged weights that are validated and saved.
         precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp16 with loss scaling on CUDA, and on a CPU bf16 if it has
             instructions for it, else fp32.
+        patience: measurements without a better one after which a run ends, with the best networks; 0 goes on to the
+            last step, and takes those.
         validate_every: steps; 0 is only at the end. checkpoint_every: seconds.
         threads: CPU threads of torch; 0 leaves them alone. workers: processes that make batches.
     """
@@ -109,6 +112,7 @@ class FitConfig:
     precision: str = "auto"
     gradient_clip: float = 12.0
     validate_every: int = 0
+    patience: int = 0
     checkpoint_every: float = 60.0
     threads: int = 0
     workers: int = 0
@@ -168,30 +172,36 @@ class _Fitter:
         self.schedules = [self._scheduler(o, p) for o, p in zip(self.optimisers, self.phases, strict=True)]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.history, self.step, self.validated = History(), 0, 0
+        self.patience = Patience(config.patience, task.higher_is_better)
         self.skipped: Counter[str] = Counter()
         self._resume()
         world.barrier()
 
     def run(self) -> tuple[dict[str, nn.Module], History]:
         """Trains from where it stands to the last step."""
-        started, done_before, saved = time.monotonic() - self.history.seconds, self.step, time.monotonic()
-        for batch in self._batches():
+        begun = saved = time.monotonic()
+        started, done_before = begun - self.history.seconds, self.step
+        for batch in () if self._stale() else self._batches():
             self._check(started)
             loss = self._update(batch)
             self.step += 1
             if math.isfinite(loss):
                 self.history.losses.append((self.step, loss))
             self.history.seconds = time.monotonic() - started
-            self._report(loss, done_before, started)
+            self._report(loss, done_before, begun)
             if self._due():
                 self._validate()
+                if self._stale():
+                    break
             if time.monotonic() - saved > self.config.checkpoint_every:
                 self._save()
                 saved = time.monotonic()
         if self.validated != self.step:
             self._validate()
         self._save()
-        return self._averaged(), self.history
+        averaged = self._averaged()
+        self.patience.restore(averaged)
+        return averaged, self.history
 
     def _wrap_networks(self) -> None:
         """Moves networks, makes their averages, and lets several processes share gradients."""
@@ -293,6 +303,10 @@ class _Fitter:
     def _averaged(self) -> dict[str, nn.Module]:
         return {name: average.module.eval() for name, average in self.averages.items()}
 
+    def _stale(self) -> bool:
+        """Whether patience is at its end. All processes know: only the first one measures."""
+        return bool(self.config.patience and self.task.key_metric) and self.world.agree(self.patience.over)
+
     def _due(self) -> bool:
         return bool(self.config.validate_every) and self.step % self.config.validate_every == 0
 
@@ -302,16 +316,19 @@ class _Fitter:
             with torch.inference_mode():
                 metrics = self.task.validate(self._averaged())
             self.history.metrics.append((self.step, metrics))
+            self.patience.see(metrics[self.task.key_metric], self._averaged())
             self.monitor.report(step=self.step, steps=self.config.steps, metrics=metrics)
         self.validated = self.step
         self.world.barrier()
 
-    def _report(self, loss: float, done_before: int, started: float) -> None:
-        elapsed = max(1e-9, time.monotonic() - started)
+    def _report(self, loss: float, done_before: int, begun: float) -> None:
+        elapsed = max(1e-9, time.monotonic() - begun)
         share = (self.step - done_before) / max(1, self.config.steps - done_before)
         eta = elapsed * (1 - share) / share if share else math.inf
         told = {"loss": loss} if math.isfinite(loss) else {}
-        self.monitor.report(step=self.step, steps=self.config.steps, **told, seconds=elapsed, eta_seconds=eta)
+        self.monitor.report(
+            step=self.step, steps=self.config.steps, **told, seconds=self.history.seconds, eta_seconds=eta
+        )
 
     def _check(self, started: float) -> None:
         try:
@@ -332,6 +349,7 @@ class _Fitter:
             "scaler": self.scaler.state_dict(),
             "losses": self.history.losses,
             "metrics": self.history.metrics,
+            "patience": self.patience.state(),
             "seconds": self.history.seconds,
         }
 
@@ -363,6 +381,7 @@ class _Fitter:
             schedule.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.validated = state["step"], state["validated"]
+        self.patience.load(state["patience"])
         self.history = History(
             [tuple(x) for x in state["losses"]], [tuple(x) for x in state["metrics"]], state["seconds"]
         )

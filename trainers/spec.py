@@ -34,6 +34,8 @@ class ModelSpec:
         network: `{"name": …, **arguments}` for `trainers.networks.build`.
         preprocess: arguments of the task's preprocessing.
         labels: label name to value. colors: label name to RGB in 0-1.
+        clicks: of models that can be corrected by clicks, how far the mark of one spreads, voxels; 0 takes none. Their
+            network has one more input channel for each class.
         organs: how many of the organ a patient has, for models that look for one.
         inputs: `[{"name", "modality"}]`, in channel order; empty for a model that needs no image.
         classes: names of what a class-conditional model can be asked for. modalities: the same for channels or
@@ -61,6 +63,7 @@ class ModelSpec:
     modalities: list[str] = field(default_factory=list)
     dimensions: int = 3
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clicks: float = 0.0
     organs: int = 1
     views: list[float] = field(default_factory=lambda: [1.0])
     version: str = "v0001"

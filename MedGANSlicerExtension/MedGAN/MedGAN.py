@@ -12,6 +12,7 @@ import slicer
 import vtk
 from MedGANLib.panels import (
     SECTIONS,
+    ClicksPanel,
     ComparePanel,
     CorrectPanel,
     DetectPanel,
@@ -45,6 +46,7 @@ from slicer.util import VTKObservationMixin
 
 PUMP_MILLISECONDS = 50
 POLL_MILLISECONDS = 1000
+WATCH_MILLISECONDS = 20_000
 SAMPLE_NAME = "MedGANPhantom"
 
 
@@ -168,6 +170,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _startTimers(self):
         self._pumpTimer = self._timer(PUMP_MILLISECONDS, self.logic.workflow.pump)
         self._pollTimer = self._timer(POLL_MILLISECONDS, self._poll)
+        self._watchTimer = self._timer(WATCH_MILLISECONDS, self._lookForNews)
 
     @staticmethod
     def _timer(milliseconds, function):
@@ -181,8 +184,9 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the application closes or the module is reloaded."""
         self._pumpTimer.stop()
         self._pollTimer.stop()
+        self._watchTimer.stop()
         self.panel(CorrectPanel).leave()
-        for kind in (ComparePanel, HeatPanel, FindingsPanel):
+        for kind in (ClicksPanel, ComparePanel, HeatPanel, FindingsPanel):
             self.panel(kind).cleanup()
         self.panel(SliceMarks).cleanup()
         self.logic.workflow.changed.disconnect(self._show)
@@ -198,6 +202,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self):
         """Called each time another module is opened."""
         self.panel(CorrectPanel).leave()
+        self.panel(ClicksPanel).leave()
 
     def _isEntered(self):
         return getattr(
@@ -211,9 +216,10 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         """The scene is about to be closed: let go of its nodes."""
         self.setParameterNode(None)
-        for kind in (CorrectPanel, SynthesisePanel, ReconstructPanel, ComparePanel, DetectPanel, HeatPanel):
+        for kind in (CorrectPanel, ClicksPanel, SynthesisePanel, ReconstructPanel, ComparePanel):
             self.panel(kind).forget_scene()
-        self.panel(FindingsPanel).forget_scene()
+        for kind in (DetectPanel, HeatPanel, FindingsPanel):
+            self.panel(kind).forget_scene()
         self.shared.forget_scene()
 
     def onSceneEndClose(self, caller, event):
@@ -257,11 +263,15 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _poll(self):
         state = self.logic.workflow.state
-        if state.connected and state.training.running:
+        if state.connected and state.training.open:
             self.logic.workflow.poll_training()
         self.panel(TrainingPanel).plot.draw(state.training)
         self.panel(SynthesisePanel).refresh()
         self.panel(GalleryPanel).draw()
+
+    def _lookForNews(self):
+        if self.logic.workflow.state.connected:
+            self.logic.workflow.poll_serving()
 
     def _saveForUndo(self, segmentation):
         self.panel(CorrectPanel).save_for_undo(segmentation)

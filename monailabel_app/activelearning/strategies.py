@@ -3,93 +3,73 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
-from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from monailabel_app.activelearning.scores import pool_of
 from monailabel_app.datastore import StudyDatastore
 from trainers.data.volumes import VolumeError, check_file
+from trainers.tasks.segmentation.choosing import Choose
 
 logger = logging.getLogger(__name__)
 
 RESERVED = "strategy"  # MONAI Label's key for who was given a study, and when
-SCORES = "medgan_scores"
 
 
 class Reserving(Strategy):
     """A strategy that keeps a study from other clients for a while. Call it inside a datastore transaction.
 
     Args:
-        description: for the client. minutes: how long.
+        choose: picks one of a pool. description: for the client. minutes: how long a study is kept.
+        model: whose scores are looked at. labels: names of its labels.
+        fresh: whether studies that were given before come last, so that who asks again gets another one.
+        seed: of chance.
     """
 
-    def __init__(self, description: str, minutes: float) -> None:
+    def __init__(
+        self,
+        choose: Choose,
+        description: str,
+        minutes: float,
+        model: str = "",
+        labels: list[str] | None = None,
+        fresh: bool = False,
+        seed: int | None = None,
+    ) -> None:
         super().__init__(description)
-        self._seconds = 60 * minutes
-
-    @abstractmethod
-    def choose(self, studies: list[str], request: dict[str, Any], datastore: StudyDatastore) -> str:
-        """Picks one of `studies`, which are sorted and not empty."""
+        self._choose, self._seconds, self._model, self._labels = choose, 60 * minutes, model, labels or []
+        self._fresh, self._random = fresh, np.random.default_rng(seed)
 
     def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, str]:
-        """Chooses and reserves. Returns `{"id": …}`, or nothing if there is none to label."""
+        """Chooses and reserves.
+
+        Args:
+            request: `strategy`, `client_id`; `seed` makes the draw repeatable.
+            datastore: the studies.
+
+        Returns:
+            `{"id", "reason"}`, or nothing if there is none to label.
+        """
         client = str(request.get("client_id") or "")
         made = set(datastore.synthetic_images())
         waiting = [name for name in datastore.get_unlabeled_images() if name not in made]
-        studies = [name for name in waiting if self._is_free(name, client, datastore)]
+        studies = [n for n in waiting if not reserved(datastore.get_image_info(n), client, self._seconds)]
+        draw = np.random.default_rng(request["seed"]) if isinstance(request.get("seed"), int) else self._random
         while studies:
-            name = self.choose(studies, request, datastore)
-            if _is_readable(name, datastore):
-                mark = {str(request.get("strategy") or "random"): {"ts": time.time(), "client_id": client}}
-                datastore.update_image_info(name, {RESERVED: mark})
-                return {"id": name}
-            studies.remove(name)
+            fresh = [name for name in studies if self._fresh and not _marks(datastore.get_image_info(name))]
+            pick = self._choose(pool_of(datastore, fresh or studies, self._model, self._labels), draw)
+            if _is_readable(pick.study, datastore):
+                strategy = str(request.get("strategy") or "random")
+                datastore.update_image_info(
+                    pick.study, {RESERVED: {strategy: {"ts": time.time(), "client_id": client}}}
+                )
+                return {"id": pick.study, "reason": pick.reason}
+            studies.remove(pick.study)
         return {}
-
-    def _is_free(self, study: str, client: str, datastore: StudyDatastore) -> bool:
-        return all(
-            mark.get("client_id") == client or time.time() - mark.get("ts", 0) > self._seconds
-            for mark in _marks(study, datastore)
-        )
-
-
-class First(Reserving):
-    """The first by name."""
-
-    def __init__(self, minutes: float) -> None:
-        super().__init__("The first study without a label, by name.", minutes)
-
-    def choose(self, studies: list[str], request: dict[str, Any], datastore: StudyDatastore) -> str:
-        """The first."""
-        return studies[0]
-
-
-class Random(Reserving):
-    """Any, but not the one that this client was just given if there is another."""
-
-    def __init__(self, minutes: float, seed: int = 0) -> None:
-        super().__init__("Any study without a label.", minutes)
-        self._random = random.Random(seed)
-
-    def choose(self, studies: list[str], request: dict[str, Any], datastore: StudyDatastore) -> str:
-        """Draws; `seed` in the request makes the draw repeatable."""
-        draw = random.Random(request["seed"]) if isinstance(request.get("seed"), int) else self._random
-        fresh = [name for name in studies if not list(_marks(name, datastore))]
-        return draw.choice(fresh or studies)
-
-
-class MostUncertain(Reserving):
-    """The one that the model is least sure of; studies that were not scored come after those that were."""
-
-    def __init__(self, minutes: float) -> None:
-        super().__init__("The study whose segmentation the model is least sure of.", minutes)
-
-    def choose(self, studies: list[str], request: dict[str, Any], datastore: StudyDatastore) -> str:
-        """The highest score."""
-        return max(studies, key=lambda name: score_of(datastore.get_image_info(name)))
 
 
 def _is_readable(study: str, datastore: StudyDatastore) -> bool:
@@ -102,12 +82,11 @@ def _is_readable(study: str, datastore: StudyDatastore) -> bool:
     return True
 
 
-def score_of(info: dict[str, Any]) -> float:
-    """The uncertainty in a study's info, nats; -1 if it was not scored."""
-    value = (info.get(SCORES) or {}).get("uncertainty")
-    return float(value) if isinstance(value, int | float) else -1.0
+def reserved(info: Mapping[str, Any], client: str, seconds: float) -> bool:
+    """Whether a study, by what is known of it, was handed to another client in the last seconds."""
+    return any(m.get("client_id") != client and time.time() - m.get("ts", 0) <= seconds for m in _marks(info))
 
 
-def _marks(study: str, datastore: StudyDatastore) -> list[dict[str, Any]]:
-    marks = datastore.get_image_info(study).get(RESERVED) or {}
+def _marks(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    marks = info.get(RESERVED) or {}
     return [mark for mark in marks.values() if isinstance(mark, dict)]

@@ -12,7 +12,7 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.gate import Verdict
-from monailabel_app.finetune.runs import Run
+from monailabel_app.finetune.runs import Run, verdict_shown
 from monailabel_app.finetune.watch import die_with
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
@@ -81,14 +81,7 @@ class FineTuning(TrainTask):
     def judge(self, candidate: Version, verdict: Verdict, run: Run) -> tuple[Version, Verdict]:
         """Promotes or refuses a candidate, and ends the run."""
         judged = self.registry.judge(candidate, verdict.promoted, verdict.reason, verdict.as_dicts(), run.check)
-        promoted = judged.record.state == "published"
-        shown = {
-            "promoted": promoted,
-            "version": judged.name,
-            "serving": self.registry.current(self.model).name,
-            "reason": judged.record.reason,
-            "checks": verdict.as_dicts(),
-        }
-        run.end("promoted" if promoted else "refused", verdict=shown)
+        shown = verdict_shown(judged, self.registry.current(self.model).name)
+        run.end("promoted" if shown["promoted"] else "refused", verdict=shown)
         logger.info("%s %s: %s", self.model, judged.name, judged.record.reason)
         return judged, verdict

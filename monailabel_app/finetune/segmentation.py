@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monailabel_app import dicom
-from monailabel_app.datastore import FINAL, StudyDatastore
+from monailabel_app.datastore import StudyDatastore
 from monailabel_app.finetune.base import FineTuning
 from monailabel_app.finetune.gate import Check, Verdict, compare, decide
-from monailabel_app.finetune.outlines import split_copies
+from monailabel_app.finetune.material import REFERENCE, VALIDATION, Cases, Gathering, Labelled, Material
 from monailabel_app.finetune.runs import Run
-from monailabel_app.finetune.split import Splits, check_enough, patient_of, within_ratio
-from monailabel_app.infers.segmentation import check_scale
 from monailabel_app.options import Schema
 from monailabel_app.registry import Version
 from trainers.card import write_card
-from trainers.data.cases import find_cases
-from trainers.data.volumes import VolumeError, check_file, read_label
-from trainers.monitor import Monitor
 from trainers.spec import ModelSpec
-from trainers.tasks.segmentation import Case, FinetuneConfig, Report, evaluate, finetune, reference_cases
-
-logger = logging.getLogger(__name__)
-
-Cases = dict[str, list[Case]]
-COPY = "It is synthetic and has the outline of {study}, which is measured on."
-SURPLUS = "It is synthetic, and no more than {ratio:g} such studies are learned from for each acquired one."
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Studies that a model can learn from.
-
-    Attributes:
-        cases: acquired studies. patients: theirs.
-        synthetic: studies that belong to no patient, the newest first: nothing is ever measured on them.
-        skipped: those left out, with the reason.
-    """
-
-    cases: list[Case] = field(default_factory=list)
-    patients: dict[str, str] = field(default_factory=dict)
-    synthetic: list[Case] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What one run works with.
-
-    Attributes:
-        train: acquired studies that are learned from. synthetic: those mixed with them.
-        measured: acquired studies that are only measured on, by the check's name. skipped: as in Labelled.
-    """
-
-    train: list[Case]
-    synthetic: list[Case]
-    measured: Cases
-    skipped: list[str]
-
-    def counts(self) -> dict[str, int]:
-        """How many there are, for the run's progress."""
-        found = {"train": self.train, "validation": self.measured["validation"], "synthetic": self.synthetic}
-        return {name: len(cases) for name, cases in found.items()}
+from trainers.tasks.segmentation import FinetuneConfig, Report, evaluate, finetune
 
 
 class SegmentationTraining(FineTuning):
@@ -92,82 +42,42 @@ class SegmentationTraining(FineTuning):
                     "default": min(self.server.threads, cores),
                 },
                 "synthetic_ratio": {**ratio, "default": self.server.synthetic_ratio},
+                "unlabelled": {"type": "boolean", "default": True},
             },
         }
 
     def labelled(self, datastore: StudyDatastore) -> Labelled:
         """Finds what there is to learn from. Raises MedGANError `too_few_labels`."""
-        spec = ModelSpec.load(self.registry.current(self.model).path)
-        found, known = Labelled(), dicom.patients(self.server.data)
-        made = set(datastore.synthetic_images())
-        for study in datastore.get_labeled_images():
-            case = Case(study, datastore.image_path(study), datastore.label_path(study, FINAL))
-            reason = self._unusable(case, datastore.get_label_info(study, FINAL), spec)
-            if reason:
-                found.skipped.append(f"{study}: {reason}")
-            elif study in made:
-                found.synthetic.append(case)
-            else:
-                found.cases.append(case)
-                found.patients[study] = patient_of(study, self.server.patient_pattern, known.get(study, ""))
-        found.synthetic.sort(key=lambda case: -datastore.get_image_info(case.id).get("ts", 0))
-        check_enough(len(found.cases), len(set(found.patients.values())), len(found.synthetic))
-        return found
+        return self._gathering(datastore, self.registry.current(self.model)).labelled()
 
     def train(self, options: dict[str, Any], datastore: StudyDatastore, run: Run) -> tuple[Version, Verdict]:
         """Trains a candidate and measures it beside the version that serves."""
         serving = self.registry.current(self.model)
         serving.verify()
-        found = self._material(datastore, serving, options["synthetic_ratio"])
-        run.report(cases=found.counts(), skipped=found.skipped, epochs=options["max_epochs"])
+        found = self._gathering(datastore, serving).material(options, run)
+        run.report(cases=found.counts(), skipped=found.skipped, promise=found.promise, epochs=options["max_epochs"])
         before = _measure(serving.path, found.measured, run)
-        run.report(epoch=0, metric=before["validation"].dice_mean)
+        run.report(epoch=0, metric=before[found.watched].dice_mean)
         with self.registry.staging(self.model, run.folder.name) as folder:
             run.stage("training")
-            replay = find_cases(self.server.replay) if self.server.replay else []
-            train = [*found.train, *found.synthetic]
-            finetune(serving.path, folder, train, found.measured["validation"], replay, _settings(options), run)
+            train = [*found.train, *found.synthetic, *found.generated]
+            watched, settings = found.measured[found.watched], _settings(options)
+            finetune(serving.path, folder, train, watched, found.replay, settings, run, run.work, found.unlabelled)
             run.stage("validating")
             after = _measure(folder, found.measured, run)
             candidate = self.registry.add(self.model, folder, serving.name, run.folder.name)
-            _note(candidate.path, after["validation"], len(found.synthetic))
+            _note(candidate.path, after[found.watched], found)
         return self.judge(candidate, decide(self._compare(before, after)), run)
 
+    def _gathering(self, datastore: StudyDatastore, serving: Version) -> Gathering:
+        return Gathering(self.model, self.server, self.registry, datastore, serving)
+
     def _compare(self, before: dict[str, Report], after: dict[str, Report]) -> list[Check]:
-        limits = {"reference": (self.server.reference_tolerance, None)}
+        """The gate's comparisons. Reference cases may lose a little, unless they are all that there is to go by."""
         usual = (self.server.dice_tolerance, self.server.label_tolerance)
+        alone = (self.server.dice_tolerance, None)
+        limits = {REFERENCE: (self.server.reference_tolerance, None) if len(before) > 1 else alone}
         return [c for name in before for c in compare(name, before[name], after[name], *limits.get(name, usual))]
-
-    def _material(self, datastore: StudyDatastore, serving: Version, ratio: float) -> Material:
-        """What is learned from, what is measured on, and what was left out. Only acquired studies have a part."""
-        found = self.labelled(datastore)
-        parts = Splits(self.server.data / "splits", self.model).update(set(found.patients.values()))
-        chosen: Cases = {"train": [], "validation": []}
-        for case in found.cases:
-            chosen[parts[found.patients[case.id]]].append(case)
-        train = chosen.pop("train")
-        check_enough(len(found.cases), 2 if train and chosen["validation"] else 1)
-        if self.server.validation:
-            chosen["trusted"] = find_cases(self.server.validation)
-        reference = reference_cases(self.registry.shipped / self.model / serving.name)
-        measured = {**chosen, **({"reference": reference} if reference else {})}
-        own, copies = split_copies(found.synthetic, [case for cases in measured.values() for case in cases])
-        synthetic, surplus = within_ratio(own, len(train), ratio)
-        left_out = [f"{made.id}: {COPY.format(study=case.id)}" for made, case in copies]
-        left_out += [f"{made.id}: {SURPLUS.format(ratio=ratio)}" for made in surplus]
-        return Material(train, synthetic, measured, [*found.skipped, *left_out])
-
-    def _unusable(self, case: Case, info: dict[str, Any], spec: ModelSpec) -> str:
-        """Why a labelled study cannot be learned from; empty if it can."""
-        if info.get("model") not in (None, "", self.model):
-            return f"its label belongs to {info['model']}"
-        try:
-            image = check_file(case.image)
-            check_scale(image, spec)
-            read_label(case.label, spec.labels.values(), image)
-        except VolumeError as error:
-            return str(error)
-        return ""
 
 
 def _settings(options: dict[str, Any]) -> FinetuneConfig:
@@ -180,34 +90,22 @@ def _settings(options: dict[str, Any]) -> FinetuneConfig:
 
 
 def _measure(model: Path, measured: Cases, run: Run) -> dict[str, Report]:
-    return {name: evaluate(model, cases, _Quiet(run)) for name, cases in measured.items()}
+    return {name: evaluate(model, cases, run.quiet()) for name, cases in measured.items()}
 
 
-def _note(folder: Path, report: Report, synthetic: int) -> None:
-    """Notes how many of the candidate's studies were synthetic, and its figures.
-
-    Those are of this server's patients, not those that its parent was shipped with.
-    """
+def _note(folder: Path, report: Report, found: Material) -> None:
+    """Notes what else the candidate learned from, and its figures, not those that its parent was shipped with."""
+    own = found.watched == VALIDATION
     where = {
         "higher_is_better": True,
         "cases": len(report.per_case),
-        "measured_on": "this server's validation patients",
+        "measured_on": "this server's validation patients" if own else f"{found.watched} cases",
     }
     values = {"dice_mean": report.dice_mean, **{f"dice_{label}": value for label, value in report.dice.items()}}
     metrics = {name: {"value": round(value, 4), **where} for name, value in values.items() if value == value}
     spec = ModelSpec.load(folder)
-    finetuned = {**spec.training.get("finetuned", {}), "synthetic_cases": synthetic}
+    more = {"synthetic_cases": len(found.synthetic), "generated_cases": len(found.generated)}
+    finetuned = {**spec.training.get("finetuned", {}), **more}
     spec = spec.replace(metrics=metrics, training={**spec.training, "finetuned": finetuned})
     spec.save(folder)
     write_card(spec, folder)
-
-
-class _Quiet(Monitor):
-    """Lets a measurement be cancelled, without its progress being taken for that of the training."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def check(self) -> None:
-        """As the run's."""
-        self._run.check()

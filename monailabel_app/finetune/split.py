@@ -21,7 +21,6 @@ T = TypeVar("T")
 Part = Literal["train", "validation"]
 ROUNDING = 1e-9
 SHARE = 0.2  # of patients that are measured on
-LEAST_STUDIES = 3
 PLENTY = 4  # from so many patients on, at least two are measured on
 
 
@@ -41,23 +40,18 @@ def patient_of(study: str, pattern: str = "", known: str = "") -> str:
     return str(match.group(1) if match.groups() and match.group(1) else match.group())
 
 
-def check_enough(studies: int, patients: int, synthetic: int = 0) -> None:
-    """Raises MedGANError `too_few_labels` if a model cannot be improved and measured with so little.
+def check_enough(studies: int, synthetic: int = 0) -> None:
+    """Raises MedGANError `too_few_labels` if there is nothing to learn from.
 
     Args:
-        studies: acquired ones with labels.
-        patients: that they are of.
+        studies: acquired ones with labels. One is enough to learn from; what it can promise is told with the run.
         synthetic: labelled ones beside them, which help to learn but cannot stand for patients.
     """
-    if studies < LEAST_STUDIES:
-        message = f"{studies or 'No'} labelled {'study' if studies == 1 else 'studies'} can be learned from."
-        message += f" Synthetic ones do not count; there are {synthetic}." if synthetic else ""
-        raise MedGANError("too_few_labels", message, f"Label at least {LEAST_STUDIES} and submit them as final.")
-    if patients < 2:
-        hint = "One patient is learned from, another is measured on."
-        raise MedGANError(
-            "too_few_labels", "All labelled studies are of one patient.", f"Label a second patient. {hint}"
-        )
+    if studies:
+        return
+    message = "No labelled study can be learned from."
+    message += f" Synthetic ones do not count; there are {synthetic}." if synthetic else ""
+    raise MedGANError("too_few_labels", message, "Label at least one and submit it as final.")
 
 
 def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Part]:

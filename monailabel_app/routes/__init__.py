@@ -8,6 +8,7 @@ from monailabel_app.routes import (
     activelearning,
     auth,
     batch,
+    history,
     images,
     infer,
     info,
@@ -15,12 +16,13 @@ from monailabel_app.routes import (
     labels,
     logs,
     scoring,
+    serving,
     sessions,
     train,
     verdicts,
     versions,
 )
 
-STUDIES = (images, labels, verdicts, activelearning, scoring)
-AREAS = (info, auth, infer, jobs, *STUDIES, train, batch, sessions, versions, logs)
+STUDIES = (images, labels, history, verdicts, activelearning, scoring)
+AREAS = (info, auth, infer, jobs, *STUDIES, train, batch, sessions, versions, serving, logs)
 ROUTERS: tuple[APIRouter, ...] = tuple(area.router for area in AREAS)

@@ -1,4 +1,4 @@
-"""Which study to label next."""
+"""Which study to label next, and which predictions to review first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
+from monailabel_app.activelearning.scores import QUALITY, scores_of
+from monailabel_app.activelearning.strategies import reserved
 from monailabel_app.errors import MedGANError
 from monailabel_app.routes.params import check_json
-from monailabel_app.services import Served, pick
+from monailabel_app.services import Served, Services, pick
 
-router = APIRouter(prefix="/activelearning", tags=["studies"])
+router = APIRouter(tags=["studies"])
 
 
-@router.post("/{strategy}")
+@router.post("/activelearning/{strategy}")
 def next_sample(s: Served, strategy: str, params: Annotated[dict[str, Any] | None, Body()] = None) -> dict[str, Any]:
-    """The next study; it is kept from other clients for some minutes."""
+    """The next study, with the reason why; it is kept from other clients for some minutes."""
     check_json(params, "body")
     choose = pick(s.app.strategies, strategy, "unknown_strategy", "strategy")
     with s.datastore.transaction():
@@ -26,4 +28,33 @@ def next_sample(s: Served, strategy: str, params: Annotated[dict[str, Any] | Non
     name = chosen["id"]
     checksum = s.datastore.checksum(name)
     info = s.datastore.get_image_info(name)
-    return {**info, "id": name, "name": s.datastore.image_path(name).name, "checksum": checksum}
+    known = scores_of(info) or {}
+    medgan = {
+        "strategy": strategy,
+        "reason": chosen["reason"],
+        "version": known.get("version", ""),
+        **{key: known.get(key) for key in QUALITY},
+    }
+    return {**info, "id": name, "name": s.datastore.image_path(name).name, "checksum": checksum, "medgan": medgan}
+
+
+@router.get("/review/{model}")
+def review(s: Served, model: str, client_id: str = "") -> dict[str, Any]:
+    """Acquired studies without a final label, the worst expected Dice first; those without a score come last."""
+    s.model(model)
+    version, made = s.registry.current(model).name, set(s.datastore.synthetic_images())
+    names = [name for name in s.datastore.get_unlabeled_images() if name not in made]
+    studies = [_reviewed(s, name, model, version, client_id) for name in names]
+    studies.sort(key=lambda study: (study["expected_dice"] is None, study["expected_dice"] or 0.0, study["id"]))
+    scored = sum(study["version"] == version for study in studies)
+    counts = {"scored": scored, "waiting": len(studies) - scored}
+    return {"model": model, "version": version, **counts, "studies": studies}
+
+
+def _reviewed(s: Services, name: str, model: str, version: str, client: str) -> dict[str, Any]:
+    info = s.datastore.get_image_info(name)
+    known = scores_of(info, model) or {}
+    said = str(known.get("version", ""))
+    held = reserved(info, client, 60 * s.config.reservation_minutes)
+    figures = {key: known.get(key) for key in QUALITY}
+    return {"id": name, **figures, "version": said, "stale": bool(said) and said != version, "reserved": held}

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from monailabel_app import __version__
+from monailabel_app.activelearning import DEFAULT
 from monailabel_app.services import Served
 
 router = APIRouter(tags=["server"])
@@ -23,6 +24,7 @@ def info(s: Served) -> dict[str, Any]:
     """MONAI Label's description of the app, with MedGAN's limits."""
     limits = {"max_upload_mb": s.config.max_upload_mb, "max_voxels": s.config.max_voxels}
     medgan = {"version": __version__, "limits": limits, "token_required": bool(s.config.token)}
+    medgan["default_strategy"] = DEFAULT
     return {**s.app.info(), "medgan": medgan}
 
 

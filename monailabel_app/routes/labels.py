@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from monailabel_app.datastore import FINAL
+from monailabel_app.history import voxels_of
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import client_info
+from monailabel_app.routes.params import author_of, client_info
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from trainers.data.volumes import Limits, Volume, check_file, read_label, write_volume
@@ -28,15 +28,15 @@ def submit(
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, Any]:
     """Stores a label, after checking it against its image and, if it is named, against a model's label values."""
-    check_new("label tag", tag or FINAL)
+    tag = check_new("label tag", tag or FINAL)
     info = client_info(params, "params")
     values = _known_values(s, info)
     grid = check_file(s.datastore.image_path(image), Limits(pictures=True))
     with received(label, s.config.temporary, "label") as path:
         found = read_label(path, values, like=grid)
-        voxels = _count(found)
-        replaced = _store(s, path, Volume(found.array, grid.affine), image, tag or FINAL, info)
-    return {"image": image, "label": image, "medgan": {"voxels": voxels, "replaced": replaced}}
+        told = _store(s, path, Volume(found.array, grid.affine), image, tag, info)
+    run = s.auto_training.after_submission(image, tag)
+    return {"image": image, "label": image, "medgan": {**told, "training": run}}
 
 
 def _known_values(s: Services, info: dict[str, Any]) -> list[int] | None:
@@ -45,25 +45,21 @@ def _known_values(s: Services, info: dict[str, Any]) -> list[int] | None:
     return list(s.model(str(info["model"])).spec.labels.values())
 
 
-def _count(label: Volume) -> dict[str, int]:
-    values, counts = np.unique(label.array, return_counts=True)
-    return {str(v): int(n) for v, n in zip(values, counts, strict=True) if v}
-
-
-def _store(s: Services, sent: Path, label: Volume, image: str, tag: str, info: dict[str, Any]) -> bool:
+def _store(s: Services, sent: Path, label: Volume, image: str, tag: str, info: dict[str, Any]) -> dict[str, Any]:
     """Stores the label as NIfTI of our own making: nothing else that its file may carry is kept."""
-    clean = sent.with_name("clean.nii.gz")
+    author, clean, voxels = author_of(info), sent.with_name("clean.nii.gz"), voxels_of(label.array)
     write_volume(clean, label)
     with s.datastore.transaction():
         replaced = image in s.datastore.get_labeled_images(tag)
-        s.datastore.save_label(image, str(clean), tag, info)
-    return replaced
+        s.datastore.save_label(image, str(clean), tag, info, author, voxels)
+        number = s.datastore.label_history(image, tag)[-1].number
+    return {"voxels": voxels, "replaced": replaced, "history": number}
 
 
 @router.delete("")
-def remove(s: Served, id: str, tag: str) -> dict[str, Any]:
-    """Removes a label; it stays as a backup in the data folder."""
-    s.datastore.remove_label(id, tag)
+def remove(s: Served, id: str, tag: str, author: str = "") -> dict[str, Any]:
+    """Removes a label; it stays in its history."""
+    s.datastore.remove_label(id, tag, author_of({"author": author}))
     return {}
 
 
@@ -75,9 +71,10 @@ def has_label(s: Served, image: str, tag: str) -> Response:
 
 
 @router.get("")
-def download(s: Served, label: str, tag: str) -> FileResponse:
-    """A label's file."""
-    path = s.datastore.label_path(label, tag)
+def download(s: Served, label: str, tag: str, number: int | None = None) -> FileResponse:
+    """A label's file, or that of an entry of its history."""
+    store = s.datastore
+    path = store.label_path(label, tag) if number is None else store.label_entry_path(label, tag, number)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 

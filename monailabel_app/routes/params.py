@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from monailabel_app.activelearning.strategies import RESERVED, SCORES
-from monailabel_app.datastore import VERDICTS
+from monailabel_app.activelearning.scores import SCORES
+from monailabel_app.activelearning.strategies import RESERVED
+from monailabel_app.datastore import SUBMITTED, VERDICTS
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import is_text
 from monailabel_app.synthetic import KEY as SYNTHETIC
 
 DEEPEST = 32
-SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SYNTHETIC, VERDICTS})
+LONGEST_NAME = 200
+SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SUBMITTED, SYNTHETIC, VERDICTS})
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:
@@ -31,6 +34,23 @@ def json_object(text: str, name: str = "params") -> dict[str, Any]:
 def client_info(text: str, name: str = "info") -> dict[str, Any]:
     """What a client tells of a study or label, without what the server itself keeps there. Raises as `json_object`."""
     return {key: value for key, value in json_object(text, name).items() if key not in SERVERS}
+
+
+def author_of(params: Mapping[str, Any] | None, *names: str) -> str:
+    """The name that a client tells of the person who uses it; empty if it tells none.
+
+    Args:
+        params: of the request.
+        names: keys to look at, the first that is not empty counts; by default `author` alone.
+
+    Raises:
+        MedGANError: `bad_params`, for one that is no text or too long.
+    """
+    told = params or {}
+    name = next((told[key] for key in names or ("author",) if told.get(key)), "")
+    if not isinstance(name, str) or not is_text(name) or len(name) > LONGEST_NAME:
+        raise MedGANError("bad_params", f"The author must be text of up to {LONGEST_NAME} characters.")
+    return " ".join(name.split())
 
 
 def check_json(value: Any, name: str, depth: int = 0) -> None:

@@ -1,115 +1,113 @@
-"""Training: start, watch, cancel."""
+"""Training: ask for it, watch, cancel. One run goes on at a time, the others wait."""
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
-from monailabel_app.errors import MedGANError
-from monailabel_app.finetune.runs import (
-    ENDED,
-    close_run,
-    discard_run,
-    last_run,
-    new_run,
-    read_run,
-    request_cancel,
-)
-from monailabel_app.finetune.segmentation import SegmentationTraining
+from monailabel_app import processes
+from monailabel_app.errors import MedGANError, choices
+from monailabel_app.finetune.auto import learning
+from monailabel_app.finetune.runs import ENDED, INTERRUPTED, QUEUED, last_run
 from monailabel_app.options import validate
 from monailabel_app.routes import tasks
+from monailabel_app.routes.params import author_of
 from monailabel_app.services import Served, Services, pick
 
 router = APIRouter(prefix="/train", tags=["training"])
 METHOD = "train"
-LEAVE_SECONDS = 10.0
-GONE = "The training process ended without a word; perhaps the computer was out of memory. The log may tell more."
-STATUS = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", "failed": "ERROR"}
+WAITS = "QUEUED"
+STATUS = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", QUEUED: WAITS, INTERRUPTED: WAITS}
+SHOWN = ("run", "model", "position", "requested", "author", "reason")
 Params = Annotated[dict[str, Any] | None, Body()]
 
 
 @router.post("/", include_in_schema=False)
 def start_all(s: Served, params: Params = None) -> dict[str, Any]:
     """MONAI Label's way to train without naming a model; works where one learns from labels."""
-    learning = [name for name, task in s.app.trainers.items() if isinstance(task, SegmentationTraining)]
-    if len(learning) != 1:
-        raise MedGANError("bad_request", "The request names no model.", f"Trainers: {', '.join(s.app.trainers)}.")
-    name = learning[0]
-    return {name: {"result": start(s, name, params), "detail": None}}
+    found = learning(s.app.trainers)
+    if len(found) != 1:
+        raise MedGANError("bad_request", "The request names no model.", f"Trainers: {choices(s.app.trainers)}.")
+    return {found[0]: {"result": start(s, found[0], params), "detail": None}}
 
 
 @router.post("/{model}")
 def start(s: Served, model: str, params: Params = None) -> dict[str, Any]:
-    """Starts a run in a process of its own."""
+    """Starts a run in a process of its own or, while another goes on, lets it wait."""
     trainer = pick(s.app.trainers, model, "unknown_trainer", "trainer")
     options, _ = validate(params or {}, trainer.schema())
-    _check_free(s)
+    author = author_of(params, "author", "client_id")
     s.registry.current(model).verify()
     trainer.labelled(s.datastore)
-    run = new_run(s.config.runs, model)
-    try:
-        task = tasks.start(s, METHOD, {"model": model, "run": run, "server": os.getpid(), **options})
-    except MedGANError:
-        discard_run(s.config.runs, run)
-        raise
-    return {**task, "medgan": read_run(s.config.runs, run)}
+    s.training.let_leave()
+    return _task_of(s, s.training.progress(s.training.add(model, options, author)))
 
 
 @router.get("/")
 def status(s: Served, check_if_running: bool = False) -> dict[str, Any]:
-    """The run that goes on or, unless only that is asked, the last one."""
-    try:
+    """The run that goes on or, unless only that is asked, the last one; and those that wait."""
+    queue = s.training.waiting()
+    if processes.active(METHOD) or (processes.tasks(METHOD) and not check_if_running):
         task = tasks.status(s, METHOD, check_if_running, "no_training")
-    except MedGANError:
-        return _earlier(s, check_if_running)
-    return _with_progress(s, task)
+        found = _told(task, s.training.progress(task["request"]["run"]))
+    else:
+        found = _without_process(s, queue, check_if_running)
+    return {**found, "queue": [{key: progress[key] for key in SHOWN} for progress in queue]}
 
 
 @router.delete("/")
 def stop(s: Served) -> dict[str, Any]:
     """Cancels the run that goes on. One that has just been promoted stays promoted."""
-    task = tasks.active(METHOD)
+    task = processes.active(METHOD)
     if task is None:
         raise MedGANError("no_training", "No training is running.")
-    model, run = task["request"]["model"], task["request"]["run"]
-    with s.registry.lock(model):
-        progress = read_run(s.config.runs, run)
-        if progress and progress["state"] not in ENDED:
-            request_cancel(s.config.runs, run)
-            tasks.kill(METHOD, task)
-            close_run(s.config.runs, run, "cancelled")
-            s.registry.remove_unfinished(model)
-    return _with_progress(s, tasks.show(s, task))
-
-
-def _check_free(s: Services) -> None:
-    """Raises MedGANError `busy` during a run; one that has its verdict is given time to leave."""
-    end = time.monotonic() + LEAVE_SECONDS
-    while task := tasks.active(METHOD):
-        progress = read_run(s.config.runs, task["request"]["run"]) or {}
-        if progress.get("state") not in ENDED or time.monotonic() > end:
-            raise MedGANError("busy", "A training run is going on.", "Wait until it ends, or stop it.")
-        time.sleep(0.1)
-
-
-def _with_progress(s: Services, task: dict[str, Any]) -> dict[str, Any]:
     run = task["request"]["run"]
-    if task["status"] not in tasks.ACTIVE:
-        close_run(s.config.runs, run, "failed", GONE)
-    progress = read_run(s.config.runs, run)
-    state = progress["state"] if progress else "failed"
-    active = task["status"] in tasks.ACTIVE and state not in ENDED
-    return {**task, "status": task["status"] if active else STATUS[state], "medgan": progress}
+    s.training.cancel(run)
+    return _told(tasks.show(s, task), s.training.progress(run))
 
 
-def _earlier(s: Services, only_running: bool) -> dict[str, Any]:
-    """The last run of an earlier start of the server."""
-    progress = None if only_running else last_run(s.config.runs)
+@router.get("/runs")
+def runs(s: Served, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> dict[str, Any]:
+    """The newest runs, newest first."""
+    return {"runs": s.training.newest(limit)}
+
+
+@router.get("/runs/{run}")
+def progress_of(s: Served, run: str) -> dict[str, Any]:
+    """One run."""
+    return s.training.progress(run)
+
+
+@router.delete("/runs/{run}")
+def cancel(s: Served, run: str) -> dict[str, Any]:
+    """Cancels a run that goes on or waits."""
+    state = s.training.progress(run)["state"]
+    if state in ENDED:
+        raise MedGANError("conflict", f"The training run {run} has ended: {state}.")
+    s.training.cancel(run)
+    return s.training.progress(run)
+
+
+def _task_of(s: Services, progress: dict[str, Any]) -> dict[str, Any]:
+    """A run as a task of MONAI Label's, with or without a process."""
+    task = next((t for t in processes.tasks(METHOD) if t["request"]["run"] == progress["run"]), None)
+    if task:
+        return _told(tasks.show(s, task), progress)
+    request = {"model": progress["model"], "run": progress["run"]}
+    return _told({"id": progress["run"], "status": "", "request": request, "details": []}, progress)
+
+
+def _told(task: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
+    """A task with the run's progress, which knows better how it ended."""
+    state = progress["state"]
+    goes_on = task["status"] in processes.ACTIVE and state not in ENDED
+    return {**task, "status": task["status"] if goes_on else STATUS.get(state, "ERROR"), "medgan": progress}
+
+
+def _without_process(s: Services, queue: list[dict[str, Any]], only_running: bool) -> dict[str, Any]:
+    """The run that is about to begin or, unless only that is asked, the last one of an earlier start of the server."""
+    progress = queue[0] if queue else None if only_running else last_run(s.config.runs)
     if progress is None:
         raise MedGANError("no_training", "No training is running." if only_running else "There was no training yet.")
-    request = {"model": progress["model"], "run": progress["run"]}
-    task = {"id": progress["run"], "status": STATUS.get(progress["state"], "ERROR"), "request": request, "details": []}
-    return {**task, "medgan": progress}
+    return _task_of(s, {**progress, "position": progress.get("position")})

@@ -5,6 +5,7 @@ Signals that carry a VTK object name their C++ signature in ``CPP_SIGNALS`` (see
 
 from __future__ import annotations
 
+import enum
 from typing import Any, ClassVar
 
 import slicer
@@ -195,19 +196,30 @@ class qSlicerMarkupsPlaceWidget(QtWidgets.QWidget):
 
     activeMarkupsPlaceModeChanged = QtCore.Signal(bool)
 
+    class PlaceMultipleMarkupsType(enum.IntEnum):
+        """Whether a click is the only one."""
+
+        ShowPlaceMultipleMarkupsOption = 0
+        HidePlaceMultipleMarkupsOption = 1
+        ForcePlaceSingleMarkup = 2
+        ForcePlaceMultipleMarkups = 3
+
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._scene: Any = None
         self._node: Any = None
         self._placing = False
         self._buttons = True
+        self._multiple = 0
 
     def setMRMLScene(self, scene: Any) -> None:
         """Sets the scene."""
         self._scene = scene
 
     def setCurrentNode(self, node: Any) -> None:
-        """Sets the markups node that clicks go to."""
+        """Sets the markups node that clicks go to; placing ends when it is another one."""
+        if node is not self._node:
+            self._set_placing(False)
         self._node = node
 
     def currentNode(self) -> Any:
@@ -226,6 +238,11 @@ class qSlicerMarkupsPlaceWidget(QtWidgets.QWidget):
 
     placeModeEnabled = QtCore.Property(bool, lambda self: self._placing, _set_placing)
     buttonsVisible = QtCore.Property(bool, lambda self: self._buttons, _set_buttons)
+
+    def _set_multiple(self, kind: int) -> None:
+        self._multiple = int(kind)
+
+    placeMultipleMarkups = QtCore.Property(int, lambda self: self._multiple, _set_multiple)
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):

@@ -15,7 +15,9 @@ BACKGROUND = ((0.76, 0.76, 0.91), (0.46, 0.47, 0.75))
 """Bottom and top of Slicer's 3D view."""
 
 
-def draw_slice(logic: Any, path: Path, middle: list[float], field_of_view: float, size: int = 480) -> Path:
+def draw_slice(
+    logic: Any, path: Path, middle: list[float], field_of_view: float, size: int = 480, managers: tuple[str, ...] = ()
+) -> Path:
     """Draws the slice through a point.
 
     Args:
@@ -24,6 +26,7 @@ def draw_slice(logic: Any, path: Path, middle: list[float], field_of_view: float
         middle: What to look at, in RAS millimetres.
         field_of_view: Width and height in millimetres.
         size: Width and height in pixels.
+        managers: Further displayable managers, beside that of segmentations.
     """
     node = logic.GetSliceNode()
     node.SetDimensions(size, size, 1)
@@ -37,7 +40,7 @@ def draw_slice(logic: Any, path: Path, middle: list[float], field_of_view: float
     image = vtk.vtkActor2D()
     image.SetMapper(mapper)
     renderer.AddActor2D(image)
-    group = _group(SLICE_MANAGERS, renderer, node)
+    group = _group((*SLICE_MANAGERS, *managers), renderer, node)
     return _save(window, group, path)
 
 

@@ -75,18 +75,6 @@ def test_ids_lose_only_the_suffix(store: StudyDatastore, folder: Path, name: str
     assert store.image_path(study).name == name
 
 
-def test_replaced_and_removed_labels_stay_as_backups(store: StudyDatastore, folder: Path, label: Path) -> None:
-    store.save_label("a", str(label), "final", {})
-    first = store.label_path("a", "final").read_bytes()
-    write_volume(label, SMALL)
-    store.save_label("a", str(label), "final", {})
-    store.remove_label("a", "final")
-    kept = sorted((folder / ".medgan" / "backups" / "labels" / "final" / "a").iterdir())
-    assert len(kept) == 2
-    assert kept[0].read_bytes() == first
-    assert store.get_labeled_images() == []
-
-
 def test_a_label_of_another_suffix_replaces_the_earlier_one(
     store: StudyDatastore, folder: Path, tmp_path: Path
 ) -> None:

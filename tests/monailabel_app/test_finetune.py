@@ -15,10 +15,12 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune import segmentation as module
-from monailabel_app.finetune.runs import new_run, read_run, request_cancel
+from monailabel_app.finetune.runs import Run, new_run, read_run, request_cancel
 from monailabel_app.finetune.segmentation import SegmentationTraining
 from monailabel_app.registry import Registry
 from trainers.data.volumes import write_volume
+from trainers.fit import CHECKPOINT_FILE
+from trainers.spec import WEIGHTS_FILE
 
 
 @pytest.fixture
@@ -94,8 +96,9 @@ def test_labels_that_cannot_be_learned_from_are_left_out_with_the_reason(shipped
     found = task.labelled(store)
     assert [case.id for case in found.cases] == ["p2_a", "p3_a", "p4_a"]
     assert "9" in found.skipped[0] and "another_model" in found.skipped[1]
-    store.remove_label("p4_a", "final")
-    with pytest.raises(MedGANError, match="2 labelled studies"):
+    for study in ("p2_a", "p3_a", "p4_a"):
+        store.remove_label(study, "final")
+    with pytest.raises(MedGANError, match="No labelled study"):
         task.labelled(store)
 
 
@@ -105,6 +108,80 @@ def test_studies_of_one_patient_stay_together(shipped: Path, tmp_path: Path) -> 
     write_volume(task.server.studies / "labels/final/p3_b.nii.gz", truth(crop(3)))
     patients = task.labelled(store).patients
     assert patients["p3_a"] == patients["p3_b"] == "p3"
+
+
+class PowerCut(BaseException):
+    """Ends the training as the end of its process would: nobody is told."""
+
+
+class Watcher:
+    """Notes the steps of the training, and may cut the power at one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[int] = []
+        self.cut_at = 0
+        self._report, self._check = Run.report, Run.check
+        monkeypatch.setattr(Run, "report", lambda run, **state: self.report(run, **state))
+        monkeypatch.setattr(Run, "check", lambda run: self.check(run))
+
+    def report(self, run: Run, **state: Any) -> None:
+        if "loss" in state:
+            self.steps.append(state["step"])
+        self._report(run, **state)
+
+    def check(self, run: Run) -> None:
+        if self.cut_at and self.steps[-1:] == [self.cut_at]:
+            self.cut_at = 0
+            raise PowerCut
+        self._check(run)
+
+
+def weights(task: SegmentationTraining, version: str) -> bytes:
+    return (task.registry.get(MODEL, version).path / WEIGHTS_FILE).read_bytes()
+
+
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, though another study was labelled in between: it is not learned from before the next run."""
+    whole, whole_store = clinic(tmp_path / "whole", shipped)
+    train(whole, whole_store, epochs=3)
+    task, store = clinic(tmp_path / "cut", shipped)
+    watcher = Watcher(monkeypatch)
+    watcher.cut_at = 11
+    run = new_run(task.server.runs, MODEL)
+    request = {"run": run, "server": os.getpid(), "max_epochs": 3, "learning_rate": 0.01}
+    with pytest.raises(PowerCut):
+        task(request, store)
+    assert (task.server.runs / run / "work" / CHECKPOINT_FILE).exists()
+    write_volume(task.server.studies / "p9_a.nii.gz", crop(9))
+    write_volume(task.server.studies / "labels/final" / "p9_a.nii.gz", truth(crop(9)))
+    watcher.steps.clear()
+    task(request, store)
+    progress = read_run(task.server.runs, run)
+    assert progress is not None and progress["state"] == "promoted", progress
+    assert watcher.steps == list(range(12, 25))
+    assert sum(progress["cases"].values()) == 5
+    assert [epoch for epoch, _ in progress["metric"]] == [0, 1, 2, 3]
+    assert weights(task, progress["verdict"]["version"]) == weights(whole, "v0002")
+    assert not (task.server.runs / run / "work").exists()
+
+
+def test_a_run_whose_studies_are_not_all_there_any_more_begins_anew(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, store = clinic(tmp_path, shipped)
+    watcher = Watcher(monkeypatch)
+    watcher.cut_at = 5
+    run = new_run(task.server.runs, MODEL)
+    request = {"run": run, "server": os.getpid(), "max_epochs": 1, "learning_rate": 0.01}
+    with pytest.raises(PowerCut):
+        task(request, store)
+    store.remove_label("p0_a", "final")
+    watcher.steps.clear()
+    task(request, store)
+    assert watcher.steps == list(range(1, 9))
+    assert (read_run(task.server.runs, run) or {})["state"] in ("promoted", "refused")
 
 
 def test_a_cancelled_run_leaves_no_version(shipped: Path, tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ def test_info_describes_the_model(http: httpx.Client) -> None:
     assert medgan["checksum"].startswith("sha256:")
     assert set(medgan["options"]["properties"]) == {"points", "roi", "test_time_augmentation"}
     assert info["medgan"]["limits"]["max_upload_mb"] == 1024
-    assert set(info["strategies"]) == {"random", "first", "uncertainty"}
+    assert {"hybrid", "foreground", "entropy", "stratified", "realism", "diversity", "random", "first"} <= set(
+        info["strategies"]
+    )
+    assert info["medgan"]["default_strategy"] == "hybrid"
 
 
 def test_by_id(http: httpx.Client, server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,12 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import torch
 from server_world import MODEL, Server, error, make_studies, serving
 
+from monailabel_app.finetune.runs import read_run
 from trainers.data.volumes import read_label, read_volume
+from trainers.fit import CHECKPOINT_FILE
 
 STUDIES = range(6)
 LEARN = {"max_epochs": 6, "learning_rate": 0.01}
@@ -44,11 +48,11 @@ def serving_version(http: httpx.Client) -> str:
     return http.post(f"/infer/{MODEL}", params={"image": "study_0", "output": "json"}).json()["version"]
 
 
-def wait_for(http: httpx.Client, states: set[str]) -> dict[str, Any]:
+def wait_for(http: httpx.Client, states: set[str], run: str = "") -> dict[str, Any]:
     end = time.monotonic() + 120
     while time.monotonic() < end:
         status = http.get("/train/").json()
-        if status["medgan"]["state"] in states:
+        if status["medgan"]["state"] in states and run in ("", status["medgan"]["run"]):
             return status
         time.sleep(0.2)
     raise AssertionError(f"training never became {states}: {status}")
@@ -117,24 +121,83 @@ def test_poisoned_labels_are_refused_and_the_serving_version_untouched(
     assert (server.data / "splits" / f"{MODEL}.json").read_text(encoding="utf-8") == split, "never drawn again"
 
 
-def test_cancel_leaves_everything_as_it_was(http: httpx.Client, server: Server, tmp_path: Path) -> None:
+def test_cancel_leaves_everything_as_it_was_and_lets_the_next_run_begin(
+    http: httpx.Client, server: Server, tmp_path: Path
+) -> None:
     submit(http, server, tmp_path)
     before = versions(http)
-    assert http.post(f"/train/{MODEL}", json={"max_epochs": 1000}).status_code == 200
+    first = http.post(f"/train/{MODEL}", json={"max_epochs": 1000}).json()["medgan"]["run"]
+    waiting = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "author": "Dr B"}).json()
+    assert (waiting["status"], waiting["medgan"]["state"], waiting["medgan"]["position"]) == ("QUEUED", "queued", 1)
     assert error(http.post(f"/train/{MODEL}", json={})) == (409, "busy")
     progress = wait_for(http, {"training"})["medgan"]
+    assert progress["run"] == first and progress["epochs"] == 1000
     assert http.get("/train/", params={"check_if_running": True}).status_code == 200
     assert serving_version(http) == "v0001", "inference goes on beside training"
+    assert http.get("/serving").json()["training"]["run"] == first
     child = training_process(server.process.pid)
-    start = time.monotonic()
-    stopped = http.delete("/train/").json()
-    assert time.monotonic() - start < 3
-    assert (stopped["status"], stopped["medgan"]["state"]) == ("STOPPED", "cancelled")
-    assert progress["epochs"] == 1000
+    stopped = cancelled_in_time(http, "/train/")
+    assert (stopped["status"], stopped["medgan"]["state"], stopped["medgan"]["run"]) == ("STOPPED", "cancelled", first)
     assert not psutil.pid_exists(child.pid)
+    second = waiting["medgan"]["run"]
+    wait_for(http, {"starting"}, second)
+    assert cancelled_in_time(http, f"/train/runs/{second}")["state"] == "cancelled", "also while its process starts"
     assert versions(http) == before
-    assert not list(server.data.glob("models/*/.staging-*"))
+    assert not list(server.data.glob("models/*/.staging-*")) and not list(server.data.glob("runs/*/work"))
     assert error(http.delete("/train/")) == (404, "no_training")
+
+
+def cancelled_in_time(http: httpx.Client, path: str) -> dict[str, Any]:
+    start = time.monotonic()
+    answer = http.delete(path)
+    took = time.monotonic() - start
+    print(f"cancelled in {took:.2f} s")
+    assert answer.status_code == 200 and took < 5, (answer.text, took)
+    return answer.json()
+
+
+def test_two_clinicians_label_train_and_go_on_at_the_same_time(
+    http: httpx.Client, server: Server, tmp_path: Path
+) -> None:
+    studies = http.get("/datastore/", params={"output": "all"}).json()["objects"]
+    for study in studies:
+        http.delete("/datastore/label", params={"id": study, "tag": "final"})
+    with ThreadPoolExecutor(2) as pool:
+        days = [pool.submit(day_of, server, name, tmp_path / name) for name in ("Dr A", "Dr B")]
+        labelled, answers = zip(*(day.result() for day in days), strict=True)
+    assert sorted([*labelled[0], *labelled[1]]) == sorted(studies), "each study is one clinician's, and none is left"
+    assert labelled[0] and labelled[1]
+    for name, mine in zip(("Dr A", "Dr B"), labelled, strict=True):
+        for study in mine:
+            entries = http.get("/datastore/label/history", params={"label": study}).json()["entries"]
+            assert (entries[-1]["author"], entries[-1]["current"]) == (name, True)
+    assert sorted(answers) == [(200, "QUEUED"), (200, "RUNNING")]
+    for run in http.get("/train/runs", params={"limit": 2}).json()["runs"]:
+        cancelled_in_time(http, f"/train/runs/{run['run']}")
+
+
+def day_of(server: Server, name: str, folder: Path) -> tuple[list[str], tuple[int, str]]:
+    """Labels what is offered until nothing is left, and asks for training after the second study."""
+    folder.mkdir()
+    mine: list[str] = []
+    answer = (0, "")
+    with server.client() as http:
+        while (offered := http.post("/activelearning/first", json={"client_id": name})).status_code == 200:
+            study = offered.json()["id"]
+            with server.label_file(int(study.removeprefix("study_")), folder).open("rb") as stream:
+                stored = http.put(
+                    "/datastore/label",
+                    params={"image": study, "tag": "final"},
+                    data={"params": json.dumps({"model": MODEL, "author": name})},
+                    files={"label": ("label.nii.gz", stream)},
+                )
+            assert stored.status_code == 200, stored.text
+            mine.append(study)
+            if len(mine) == 2:
+                asked = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "author": name})
+                answer = (asked.status_code, asked.json().get("status", "").replace("SUBMITTED", "RUNNING"))
+        assert error(offered) == (404, "nothing_to_label")
+    return mine, answer
 
 
 def test_scores_and_the_strategy_that_uses_them(http: httpx.Client) -> None:
@@ -178,34 +241,54 @@ def training_process(server: int) -> psutil.Process:
     return next(p for p in psutil.Process(server).children(recursive=True) if "train" in p.cmdline())
 
 
-@pytest.mark.timeout(180)
-def test_training_ends_with_its_server_killed_or_stopped_and_the_next_start_says_so(
-    models: Path, tmp_path: Path
-) -> None:
+@pytest.mark.timeout(240)
+def test_training_ends_with_its_server_and_goes_on_with_the_next(models: Path, tmp_path: Path) -> None:
     studies = make_studies(tmp_path / "studies", len(STUDIES))
     with serving(studies, models, tmp_path / "first.txt") as server, server.client() as http:
         submit(http, server, tmp_path)
         with ThreadPoolExecutor(3) as pool:
-            starts = [pool.submit(http.post, f"/train/{MODEL}", json={"max_epochs": 1000}) for _ in range(3)]
-        assert sorted(start.result().status_code for start in starts) == [200, 409, 409]
-        wait_for(http, {"training"})
-        assert len(list((server.data / "runs").iterdir())) == 1
+            asked = [pool.submit(http.post, f"/train/{MODEL}", json={"max_epochs": 1000}) for _ in range(3)]
+        assert sorted(answer.result().status_code for answer in asked) == [200, 200, 409]
+        first = wait_for(http, {"training"})["medgan"]["run"]
+        waiting = [entry["run"] for entry in http.get("/train/").json()["queue"]]
+        assert len(waiting) == 1
+        saved = checkpoint_of(server, first)
         child = training_process(server.process.pid)
         server.process.kill()
         child.wait(10)
     with serving(studies, models, tmp_path / "second.txt") as server, server.client() as http:
-        last = http.get("/train/").json()
-        assert (last["status"], last["medgan"]["state"]) == ("ERROR", "failed")
-        assert "server stopped" in last["medgan"]["error"]
-        assert serving_version(http) == "v0001"
-        assert list(versions(http)) == ["v0001"]
+        assert http.get("/train/", params={"check_if_running": True}).json()["medgan"]["run"] == first
+        again = wait_for(http, {"training"})["medgan"]
+        assert (again["run"], again["resumed"]) == (first, 1)
+        steps = steps_from_now_on(http)
+        print(f"checkpoint at step {saved}, went on with {steps}")
+        assert steps[0] >= saved and steps == sorted(steps)
+        assert [entry["run"] for entry in http.get("/train/").json()["queue"]] == waiting
+        assert serving_version(http) == "v0001" and list(versions(http)) == ["v0001"]
         assert len(http.get("/datastore/", params={"output": "train"}).json()) == len(STUDIES)
-        assert not list(server.data.glob("models/*/.staging-*"))
-
-        http.post(f"/train/{MODEL}", json={"max_epochs": 1000})
-        wait_for(http, {"training"})
         child = training_process(server.process.pid)
         http.close()
         server.process.terminate()
         server.process.wait(10)
         assert not psutil.pid_exists(child.pid)
+        states = [(read_run(server.data / "runs", run) or {})["state"] for run in (first, *waiting)]
+        assert states == ["interrupted", "queued"]
+
+
+def checkpoint_of(server: Server, run: str) -> int:
+    """The step of a run's first checkpoint, when there is one."""
+    path, end = server.data / "runs" / run / "work" / CHECKPOINT_FILE, time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return int(torch.load(path, weights_only=True)["step"])
+
+
+def steps_from_now_on(http: httpx.Client) -> list[int]:
+    """The step, asked for again and again for some seconds."""
+    seen = []
+    for _ in range(20):
+        seen.append(http.get("/train/").json()["medgan"]["step"])
+        time.sleep(0.2)
+    assert seen[-1] > seen[0]
+    return seen

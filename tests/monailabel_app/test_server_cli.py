@@ -82,6 +82,7 @@ def test_settings_travel_without_the_token(tmp_path: Path) -> None:
         cors=("https://a",),
         threads=3,
         dice_tolerance=0.5,
+        auto_train=5,
     )
     conf = config.to_conf()
     assert TOKEN not in str(conf) and TOKEN not in repr(config)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from monailabel_app.finetune import watch
-from monailabel_app.finetune.runs import Run, close_abandoned, close_run, last_run, new_run, read_run, request_cancel
+from monailabel_app.finetune.runs import Run, close_run, last_run, new_run, read_run, request_cancel, run_names
 from trainers.monitor import Cancelled
 
 WATCHER = (
@@ -49,10 +49,39 @@ def test_a_run_that_ended_stays_as_it_is(tmp_path: Path) -> None:
     ended, open_ = Run(tmp_path / "1", "m"), Run(tmp_path / "2", "m")
     ended.end("refused")
     open_.report(state="training")
-    close_abandoned(tmp_path)
+    for name in "12":
+        close_run(tmp_path, name, "failed", "why")
     assert [read_run(tmp_path, n)["state"] for n in "12"] == ["refused", "failed"]  # type: ignore[index]
     close_run(tmp_path, "2", "cancelled")
     assert last_run(tmp_path)["state"] == "failed"  # type: ignore[index]
+
+
+def test_names_sort_in_the_order_of_the_requests(tmp_path: Path) -> None:
+    names = [new_run(tmp_path, "m") for _ in range(50)]
+    assert names == run_names(tmp_path) and len(set(names)) == 50
+    assert last_run(tmp_path) is None, "none has begun"
+
+
+def test_a_run_that_is_taken_up_keeps_its_curves_and_what_it_began_with(tmp_path: Path) -> None:
+    name = new_run(tmp_path, "m", {"seed": 3}, "Dr A", "5 new labels")
+    first = Run(tmp_path / name, "m")
+    assert first.begin("v0001", ["b", "a"]) == {"a", "b"}
+    for epoch in range(3):
+        first.report(epoch=epoch, epochs=5, metric=epoch / 10, loss=1 - epoch / 10)
+    first.stage("training")
+    first.work.mkdir()
+    again = Run(tmp_path / name, "m")
+    assert again.begin("v0001", ["a", "c"]) == {"a", "b"}, "as before, whatever was labelled since"
+    again.report(epoch=0, metric=0.05)
+    again.report(epoch=3, metric=0.3)
+    again.stage("training")
+    progress = read_run(tmp_path, name)
+    assert progress is not None
+    assert progress["metric"] == [[0, 0.05], [1, 0.1], [2, 0.2], [3, 0.3]]
+    assert (progress["author"], progress["reason"], progress["epochs"]) == ("Dr A", "5 new labels", 5)
+    assert again.work.exists()
+    assert Run(tmp_path / name, "m").begin("v0002", ["a", "c"]) == {"a", "c"}, "another version serves: anew"
+    assert not again.work.exists()
 
 
 def test_a_process_ends_with_the_one_it_watches() -> None:

@@ -57,7 +57,7 @@ def test_weights_round_trip_with_shared_tensors(tmp_path: Path) -> None:
     assert (tmp_path / WEIGHTS_FILE).stat().st_size < 2.2 * parameters
     other = build(RECIPES["hippocampus_segmentation"].spec.network).eval()
     load_weights(other, tmp_path / WEIGHTS_FILE)
-    image = torch.randn(1, 1, 16, 16, 16)
+    image = torch.randn(1, 4, 16, 16, 16)
     with torch.inference_mode():
         torch.testing.assert_close(other(image), network(image), atol=0.02, rtol=0.02)
 

@@ -39,6 +39,18 @@ def label_metrics(
     return out
 
 
+def mean_dice(predicted: Array, truth: Array, labels: Mapping[str, int]) -> float:
+    """Mean Dice over the labels that are in either map; NaN if none is."""
+    scores = [_dice(predicted == value, truth == value) for value in labels.values()]
+    found = [score for score in scores if math.isfinite(score)]
+    return float(np.mean(found)) if found else math.nan
+
+
+def _dice(one: Array, other: Array) -> float:
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else math.nan
+
+
 def _compare(predicted: Array, truth: Array, spacing: Sequence[float] | Array) -> tuple[float, float]:
     """Dice and 95 % Hausdorff distance (mm) of two masks."""
     if not (predicted.any() and truth.any()):

@@ -13,11 +13,12 @@ from trainers.recipes import (
     mr_reconstruction,
     paired_reconstruction,
 )
-from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, SPEC
+from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, INTERACTIVE, SPEC
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.recipe import AnomalyRecipe
 from trainers.tasks.fusion.train import FusionRecipe
 from trainers.tasks.reconstruction.train import ReconstructionRecipe
+from trainers.tasks.segmentation.interactive import Interactive
 from trainers.tasks.segmentation.task import SegmentationConfig
 from trainers.tasks.synthesis.recipe import SynthesisRecipe
 
@@ -28,6 +29,7 @@ class Recipe:
 
     Attributes:
         spec: the model without metrics. config: its task's settings. fit: the loop's.
+        interactive: makes a model that can be corrected by clicks and judges itself; None trains the network alone.
         validation: number of patients to watch while training. test: number kept for the card's figures.
     """
 
@@ -36,9 +38,10 @@ class Recipe:
     fit: FitConfig
     validation: int
     test: int
+    interactive: Interactive | None = None
 
 
-RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30)}
+RECIPES = {SPEC.name: Recipe(SPEC, CONFIG, FIT, validation=10, test=30, interactive=INTERACTIVE)}
 SYNTHESIS_RECIPES: dict[str, SynthesisRecipe] = {
     module.SPEC.name: module.RECIPE for module in (hippocampus_synthesis, chest_xray_synthesis)
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainers.augment import Augmentation
 from trainers.fit import FitConfig
 from trainers.spec import ModelSpec
+from trainers.tasks.segmentation.interactive import Interactive
 from trainers.tasks.segmentation.task import SegmentationConfig
 
 LIMITS = (
@@ -24,7 +25,7 @@ SPEC = ModelSpec(
         "segmented as it is; on a whole head, place a point near each hippocampus or a region of interest around them."
     ),
     network={
-        "name": "DynUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "kernel_size": [3, 3, 3, 3],
+        "name": "DynUNet", "spatial_dims": 3, "in_channels": 4, "out_channels": 3, "kernel_size": [3, 3, 3, 3],
         "strides": [1, 2, 2, 2], "upsample_kernel_size": [2, 2, 2], "filters": [16, 32, 64, 128],
         "norm_name": "INSTANCE",
     },
@@ -33,6 +34,7 @@ SPEC = ModelSpec(
     colors={"anterior": [0.95, 0.70, 0.20], "posterior": [0.25, 0.65, 0.95]},
     inputs=[{"name": "image", "modality": "MR T1"}],
     organs=2,
+    clicks=2.0,
     views=[0.9, 1.0, 1.1],
     data="Medical Segmentation Decathlon, Task04 Hippocampus (Simpson et al. 2019; Antonelli et al. 2022)",
     licence="CC BY-SA 4.0",
@@ -50,4 +52,12 @@ FIT = FitConfig(
     ema=0.998,
     validate_every=1000,
     threads=1,
+)
+
+INTERACTIVE = Interactive(
+    correcting_fit=FitConfig(steps=1000, batch_size=2, learning_rate=6e-4, ema=0.995, validate_every=250, threads=1),
+    second_fit=FitConfig(steps=400, batch_size=2, learning_rate=1e-3, ema=0.98, threads=1),
+    judging_fit=FitConfig(steps=1500, batch_size=4, learning_rate=5e-4, ema=0.998, validate_every=500, threads=1),
+    judge={"name": "MaskJudge", "classes": 3},
+    patch=(32, 48, 32),
 )

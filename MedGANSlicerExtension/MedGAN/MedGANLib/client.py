@@ -6,15 +6,17 @@ import json
 import re
 import secrets
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 from urllib.parse import quote
 
-from .address import parse_address
+from .calls import INFER_TIMEOUT, TIMEOUT, PathLike
 from .cancel import CancelToken
 from .downloads import cached_name, is_intact, verify
 from .errors import Cancelled, MedGANError, NotAMedGANServer, NotFound, ServerTooOld
-from .multipart import JsonBody, MultipartBody
+from .learning_calls import FINAL, LearningCalls
+from .multipart import MultipartBody, suffix_of
 from .records import (
     ConnectionReport,
     InferResult,
@@ -23,24 +25,18 @@ from .records import (
     Sample,
     ServerInfo,
     SubmitReceipt,
-    TrainingStatus,
-    VersionList,
 )
 from .results import receive_result
 from .running import RunningJob
-from .transport import Progress, Request, Transport, save_blocks
-from .verdicts import MarkedStudies
+from .transport import Progress, save_blocks
 
-PathLike = Union[str, Path]
-TIMEOUT, INFER_TIMEOUT = 30.0, 900.0
-"""Seconds without any data after which an ordinary call, and a run of a model, fails."""
+__all__ = ["INFER_TIMEOUT", "TIMEOUT", "MedGANClient"]
+
 OLDEST_SERVER = "0.1"
 """The oldest MedGAN server that this client can work with."""
-DEADLINES = 2
-"""A call with a JSON answer may last this many time-outs altogether, however slowly data drips."""
 
 
-class MedGANClient:
+class MedGANClient(LearningCalls):
     """A MedGAN server (or, as far as it goes, a stock MONAI Label server) at an address.
 
     Every method blocks, may be called from any thread, raises the exceptions of `errors` only, and takes a
@@ -51,47 +47,6 @@ class MedGANClient:
         notes: What was changed in the address given (scheme added, 0.0.0.0 replaced …).
         client_id: The name under which this client asks for studies.
     """
-
-    def __init__(
-        self,
-        url: str,
-        token: Optional[str] = None,
-        timeout: float = TIMEOUT,
-        client_id: Optional[str] = None,
-        ca_file: Optional[PathLike] = None,
-        *,
-        connect_timeout: float = 5.0,
-        infer_timeout: float = INFER_TIMEOUT,
-        cache_dir: Optional[PathLike] = None,
-    ) -> None:
-        """Prepare a client; nothing is sent yet.
-
-        Args:
-            url: Address; scheme and trailing slash are optional.
-            token: Access token, sent as `Authorization: Bearer`.
-            timeout: Seconds without any data after which an ordinary call fails.
-            client_id: Name of this client; by default a random one.
-            ca_file: PEM file of the authority that signed the server's certificate; the system's by default.
-            connect_timeout: Seconds in which a connection must be made.
-            infer_timeout: Seconds without any data after which a run of a model fails.
-            cache_dir: Folder for downloaded studies; by default a private temporary folder.
-
-        Raises:
-            BadAddress: `url` is not an address.
-        """
-        self._address = parse_address(url)
-        self._transport = Transport(self._address, token, connect_timeout, str(ca_file) if ca_file else None)
-        self._timeout = timeout
-        self._infer_timeout = infer_timeout
-        self._cache = Path(cache_dir) if cache_dir else None
-        self.address = str(self._address)
-        self.notes = self._address.notes
-        self.client_id = client_id or f"slicer-{secrets.token_hex(4)}"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the server runs on this computer."""
-        return self._address.local
 
     def check_connection(self, cancel: Optional[CancelToken] = None) -> ConnectionReport:
         """Try the server and say what is wrong; never raises for a server that cannot be used."""
@@ -191,6 +146,8 @@ class MedGANClient:
         request = self._request("GET", "/datastore/image", cancel=cancel)
         request.query, request.deadline = {"image": sample.id}, None
         with self._transport.exchange(request) as reply:
+            if not suffix_of(sample.name):  # a study of the review list, of which only the id is known
+                path = self._cache_dir() / cached_name(replace(sample, name=reply.filename))
             save_blocks(reply.blocks(_phase(progress, "Receiving the study")), path)
         verify(path, sample.checksum)
         return path
@@ -224,75 +181,23 @@ class MedGANClient:
         label_file: PathLike,
         *,
         model: str = "",
-        tag: str = "final",
+        tag: str = FINAL,
         label_info: Optional[list] = None,
+        author: str = "",
         progress: Optional[Progress] = None,
         cancel: Optional[CancelToken] = None,
     ) -> SubmitReceipt:
-        """Store a corrected label for a study; checked by the server against `model`'s labels when that is given."""
-        params = {"client_id": self.client_id, "label_info": label_info or [], **({"model": model} if model else {})}
+        """Store a corrected label for a study; checked by the server against `model`'s labels when that is given.
+
+        `author` is who corrected it, for the label's history; empty when that is not told.
+        """
+        params = {"client_id": self.client_id, "label_info": label_info or [], "author": author}
+        params.update({"model": model} if model else {})
         body = MultipartBody({"params": json.dumps(params)}, {"label": Path(label_file)})
         request = self._request("PUT", "/datastore/label", body=body, cancel=cancel)
         request.query, request.deadline = {"image": image_id, "tag": tag}, None
         request.on_sent = _phase(progress, "Sending the label")
         return SubmitReceipt.from_json(self._transport.json(request))
-
-    def mark(self, model: str, image_id: str, verdict: str, cancel: Optional[CancelToken] = None) -> Mapping[str, Any]:
-        """Call a study `normal` or `abnormal` for an anomaly model, or take that back with an empty `verdict`.
-
-        Returns:
-            `image`, `verdict`, and how many studies are marked now: `normal`, `abnormal`.
-        """
-        request = self._request("POST", f"/verdict/{quote(model, safe='')}", body=JsonBody({"verdict": verdict}))
-        request.query, request.cancel = {"image": image_id}, cancel
-        answer = self._transport.json(request)
-        return answer if isinstance(answer, dict) else {}
-
-    def marked(self, model: str, cancel: Optional[CancelToken] = None) -> MarkedStudies:
-        """Return which studies are marked for an anomaly model."""
-        return MarkedStudies.from_json(self._json("GET", f"/verdict/{quote(model, safe='')}", cancel=cancel))
-
-    def train_start(
-        self, model: str, settings: Optional[Mapping[str, Any]] = None, cancel: Optional[CancelToken] = None
-    ) -> TrainingStatus:
-        """Start training; raises `Busy` while a run goes on and `CannotProcess` when there are too few labels."""
-        answer = self._json("POST", f"/train/{quote(model, safe='')}", dict(settings or {}), cancel=cancel)
-        return TrainingStatus.from_json({"model": model, **answer})
-
-    def train_status(self, cancel: Optional[CancelToken] = None) -> TrainingStatus:
-        """Return the last or current run; `state` is `none` when nothing was ever trained."""
-        try:
-            return TrainingStatus.from_json(self._json("GET", "/train/", cancel=cancel))
-        except NotFound:
-            return TrainingStatus(state="none")
-
-    def train_stop(self, cancel: Optional[CancelToken] = None) -> None:
-        """Stop the training run; nothing of it is promoted."""
-        self._json("DELETE", "/train/", cancel=cancel)
-
-    def versions(self, model: str, cancel: Optional[CancelToken] = None) -> VersionList:
-        """Return all versions of a model; raises `ServerTooOld` on a stock MONAI Label server."""
-        try:
-            answer = self._json("GET", f"/models/{quote(model, safe='')}/versions", cancel=cancel)
-        except NotFound as error:
-            raise _too_old_or(error) from error
-        return VersionList.from_json(answer)
-
-    def set_current_version(
-        self, model: str, version: str, *, force: bool = False, cancel: Optional[CancelToken] = None
-    ) -> VersionList:
-        """Serve `version` from the next request on; a refused version raises `Conflict` unless `force`."""
-        document = {"version": version, **({"force": True} if force else {})}
-        self._json("PUT", f"/models/{quote(model, safe='')}/current", document, cancel=cancel)
-        return self.versions(model, cancel)
-
-    def _request(self, method: str, path: str, **more: Any) -> Request:
-        return Request(method, path, timeout=self._timeout, deadline=DEADLINES * self._timeout, **more)
-
-    def _json(self, method: str, path: str, document: Any = None, cancel: Optional[CancelToken] = None) -> Any:
-        body = None if document is None else JsonBody(document)
-        answer = self._transport.json(self._request(method, path, body=body, cancel=cancel))
-        return answer if isinstance(answer, dict) else {}
 
     def _params(self, options: Optional[Mapping[str, Any]], job: str, extension: Optional[str]) -> Dict[str, Any]:
         asked = {"result_extension": extension} if extension else {}
@@ -307,13 +212,6 @@ class MedGANClient:
 
 def _phase(progress: Optional[Progress], phrase: str) -> Callable[[float], None]:
     return lambda fraction: progress(fraction, phrase) if progress else None
-
-
-def _too_old_or(error: NotFound) -> MedGANError:
-    """Return `error`, unless it comes from a server that has no such route at all."""
-    if error.id:
-        return error
-    return ServerTooOld("This server keeps no versions of its models.", "It is a MONAI Label server without MedGAN.")
 
 
 def _failed_report(error: MedGANError, notes: Tuple[str, ...]) -> ConnectionReport:

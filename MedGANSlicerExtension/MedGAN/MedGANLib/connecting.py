@@ -118,7 +118,7 @@ class Connecting(Session):
         self._ask("Reading the models", lambda client, token: client.info(token), finish, quiet=True)
 
     def _strategy(self) -> str:
-        return self.state.server.strategies[0] if self.state.server and self.state.server.strategies else "random"
+        return (self.state.server.default_strategy if self.state.server else "") or "random"
 
     def _model(self, name: str) -> ModelInfo:
         self._server()
@@ -140,4 +140,5 @@ def _present(client: Optional[MedGANClient]) -> MedGANClient:
 
 def _nothing_known() -> Dict[str, Any]:
     """Return the part of the state that belongs to one server, empty."""
-    return {"versions": {}, "marked": {}, "training": TrainingStatus(state="none")}
+    lists: Dict[str, Any] = {"versions": {}, "marked": {}, "reviews": {}, "runs": None, "news": ()}
+    return {**lists, "history": None, "offered": None, "serving": None, "training": TrainingStatus(state="none")}

@@ -174,6 +174,12 @@ class WrongGrid(SceneProblem):
     code = "wrong_grid"
 
 
+class OutsideImage(SceneProblem):
+    """A correction was clicked outside of the image."""
+
+    code = "outside_image"
+
+
 class NothingToSubmit(SceneProblem):
     """No segment of the segmentation carries one of the model's labels."""
 

@@ -109,6 +109,15 @@ def label_map(
     return result
 
 
+def paint_segments(segmentation: Any, volume: Any, table: LabelTable, chosen: Sequence[Tuple[str, int]]) -> np.ndarray:
+    """Return the label map (k, j, i) of the segments in `chosen`, (ID, label value), on a volume's grid."""
+    largest = max((value for _, value in chosen), default=0)
+    result = LabelMap(np.zeros(dimensions(volume)[::-1], np.uint8 if largest < 256 else np.uint16))
+    for segment_id, value in chosen:
+        _paint(result, binary_image(segmentation, segment_id, world=True), volume, value, table)
+    return result.array
+
+
 def _choose(segmentation: Any, table: LabelTable, result: LabelMap) -> List[Tuple[str, int]]:
     """Return (ID, label value) of the segments that are submitted, in order; the rest is noted."""
     chosen: List[Tuple[str, int]] = []

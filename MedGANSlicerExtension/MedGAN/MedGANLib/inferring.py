@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from .state import RunOutcome, counted
 from .studying import Studying, then_remove
 from .volumes import SEGMENTATION, affine, check_sendable, forget_if_changed, known_id, server_affine
 
+KEPT_RUNS = 16
+"""How many runs can be undone; more would fill the memory with copies of segments."""
+
 
 class Inferring(Studying):
     """Sends what a model needs, shows what it gives, and remembers how to undo it."""
@@ -26,7 +29,7 @@ class Inferring(Studying):
         super().__init__(*args)
         self.edited = edited
         self._before_change = before_change
-        self._runs: List[Run] = []
+        self._runs: List[Run] = []  # the newest last, KEPT_RUNS at most
 
     def run_model(
         self,
@@ -142,12 +145,12 @@ class Inferring(Studying):
         if not self._scene.has(stage.segmentation):
             stage.segmentation = None  # there was none, or it was removed while the model ran
         outcome, run = show_result(result, model, stage)
-        self._runs.append(run)
+        self._runs = [*self._runs, run][-KEPT_RUNS:]
         self._remember(stage.volume, outcome.segmentation_id)
         self._update(can_undo=True, last_result=outcome)
         kind = "warning" if outcome.warnings else "success"
         text = f"{model.title}: {_found(outcome)} in {time.monotonic() - begun:.1f} s."
-        self._say(kind, text, details=outcome.warnings)
+        self._say(kind, text, details=(*_kept_note(outcome), *outcome.warnings))
         return outcome
 
     def _remember(self, volume: Any, segmentation_id: str) -> None:
@@ -156,6 +159,11 @@ class Inferring(Studying):
             volume.SetNodeReferenceID(SEGMENTATION, segmentation_id)
         if self._active is None or self._active is volume:
             self._activate(volume)
+
+
+def _kept_note(outcome: RunOutcome) -> Tuple[str, ...]:
+    count = outcome.kept_voxels
+    return (f"What you changed by hand was kept ({counted(count, 'voxel')}).",) if count else ()
 
 
 def _found(outcome: RunOutcome) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .cancel import CancelToken
 from .client import MedGANClient
+from .correcting import Correcting
 from .errors import Conflict, MedGANError, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
-from .inferring import Inferring
 from .jobs import Job, Work
 from .marks import upload_params
 from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
@@ -31,8 +32,14 @@ OVER = {
 """Kind and text of the message about a training run that has ended."""
 
 
-class Learning(Inferring):
-    """Submits corrected labels and follows the training run."""
+class Learning(Correcting):
+    """Submits corrected labels and follows the training run.
+
+    Attributes:
+        author: Who corrects, as it shall stand in the history of labels; empty when that is not told.
+    """
+
+    author = ""
 
     _poll: Optional[Job] = None
     _starts = 0
@@ -62,21 +69,30 @@ class Learning(Inferring):
             kind, text, hint, details = _submitted(receipt, context["export"], self._model(model))
             mark = (SYNTHETIC_NOTE,) if is_synthetic(context["volume"]) else ()
             self._say(kind, text, hint, (*mark, *details))
+            self._submitted_to(receipt)
             return receipt
 
         return self._start("Submitting the label", prepare, finish)
 
     def start_training(self, model: str, settings: Optional[Mapping[str, Any]] = None) -> Job:
-        """Start training on the submitted studies; then `poll_training`. Result: `TrainingStatus`."""
+        """Start training on the submitted studies, or let it wait; then `poll_training`. Result: `TrainingStatus`."""
 
         def prepare() -> Work:
             client = self._server()
-            return lambda job: client.train_start(model, settings, job.token)
+            asked = {**(settings or {}), **({"author": self.author} if self.author else {})}
+            return lambda job: client.train_start(model, asked, job.token)
 
         def finish(status: TrainingStatus) -> TrainingStatus:
             self._starts += 1
-            self._update(training=status)
-            self._say("info", "Training has started.")
+            if status.state == "queued":
+                place = f" at place {status.position}" if status.position else ""
+                self._say("info", f"The training waits{place}.", "It starts by itself when its turn comes.")
+                self._poll = None
+                self.poll_training()
+            else:
+                self._update(training=replace(status, queue=self.state.training.queue))
+                self._say("info", "Training has started.")
+            self._training_asked()
             return status
 
         return self._start("Starting the training", prepare, finish)
@@ -112,10 +128,10 @@ class Learning(Inferring):
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            job = self.poll_training()
+            job = self.poll_training() or self._poll
             if job:
                 self.wait(job, timeout)
-            if not self.state.training.running:
+            if not self.state.training.open:
                 return self.state.training
             time.sleep(TRAINING_POLL_SECONDS)
         raise TimedOut(f"Training still runs after {timeout:g} seconds.", "Wait longer, or stop it.")
@@ -140,7 +156,7 @@ class Learning(Inferring):
         client = self._server()
         known = known_id(volume, client.address)
         file = None if known else self._outgoing(volume, stored=True)
-        image_id, mark = known or self._upload_id(volume), upload_params(volume)
+        image_id, mark, author = known or self._upload_id(volume), upload_params(volume), self.author
 
         def work(job: Job) -> SubmitReceipt:
             if file:
@@ -150,16 +166,23 @@ class Learning(Inferring):
                 label,
                 model=model.name,
                 label_info=[{"name": name, "idx": value} for name, value in model.labels.items()],
+                author=author,
                 progress=job.report,
                 cancel=job.token,
             )
 
         return then_remove([file], work)
 
+    def _training_asked(self) -> None:
+        """Called after a training was started or queued; later layers follow what comes of it."""
+
+    def _submitted_to(self, receipt: SubmitReceipt) -> None:
+        """Called after a label was submitted; later layers follow what comes of it."""
+
     def _trained(self, status: TrainingStatus) -> TrainingStatus:
-        was_running = self.state.training.running
+        was_running, run = self.state.training.running, self.state.training.run
         self._update(training=status)
-        if was_running and not status.running:
+        if was_running and (not status.running or status.run != run):
             kind, text = OVER.get(status.state, ("info", "Training is over."))
             reason = status.verdict.reason if status.verdict else status.error
             self._say(kind, text, reason)

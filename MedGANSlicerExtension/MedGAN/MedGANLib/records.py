@@ -50,6 +50,12 @@ def _count(number: Any) -> int:
     return int(number or 0)
 
 
+def _descriptions(entries: Any) -> Mapping[str, str]:
+    """Read name -> `description`; a plain list of names (old servers) has none."""
+    named = entries.items() if isinstance(entries, Mapping) else ()
+    return {str(name): str(entry.get("description") or "") for name, entry in named if isinstance(entry, Mapping)}
+
+
 def _colors(colors: Any) -> Mapping[str, Color]:
     return {str(name): (float(c[0]), float(c[1]), float(c[2])) for name, c in (colors or {}).items()}
 
@@ -117,8 +123,20 @@ class ModelInfo:
         return tuple(str(entry.get("name") or "image") for entry in self.inputs) or ("image",)
 
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
-        """Names of the options marked `"x-widget": widget` (`points`, `roi` or `labelmap`)."""
+        """Names of the options marked `"x-widget": widget` (`points`, `roi`, `clicks` or `labelmap`)."""
         return tuple(name for name, option in self.option_properties.items() if option.get("x-widget") == widget)
+
+    @property
+    def clicks(self) -> str:
+        """Name of the option that takes corrections by clicks; empty when the model cannot be corrected so."""
+        return next(iter(self.options_with_widget("clicks")), "")
+
+    @property
+    def click_labels(self) -> Tuple[str, ...]:
+        """What a click can say of a place: the names of labels, and the name of the background."""
+        items = self.option_properties.get(self.clicks, {}).get("items") or {}
+        named = ((items.get("properties") or {}).get("label") or {}).get("enum")
+        return tuple(str(name) for name in named or ("background", *self.labels)) if self.clicks else ()
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any], trainers: Sequence[str] = ()) -> ModelInfo:
@@ -153,6 +171,8 @@ class ServerInfo:
 
     Attributes:
         version: MedGAN's version, or MONAI Label's on a stock server.
+        strategies: Names of the ways to choose the next study; `described` has a sentence on each.
+        default_strategy: The one that the server prefers.
         max_upload_mb, max_voxels: Limits; 0 when the server names none.
         studies, labelled: Number of studies at the server, and of those with a final label.
         synthetic: Number of studies made by a model; they are not among the others.
@@ -165,6 +185,8 @@ class ServerInfo:
     models: Tuple[ModelInfo, ...] = ()
     trainers: Tuple[str, ...] = ()
     strategies: Tuple[str, ...] = ()
+    described: Mapping[str, str] = field(default_factory=dict)
+    default_strategy: str = ""
     max_upload_mb: int = 0
     max_voxels: int = 0
     token_required: bool = False
@@ -184,13 +206,17 @@ class ServerInfo:
         limits = extra.get("limits") or {}
         store = info.get("datastore") or {}
         trainers = tuple(info.get("trainers") or ())
+        strategies = tuple(info.get("strategies") or ())
+        preferred = str(extra.get("default_strategy") or "")
         return cls(
             name=str(info.get("name") or ""),
             description=str(info.get("description") or ""),
             version=str(extra.get("version") or info.get("version") or ""),
             models=tuple(ModelInfo.from_json(name, entry, trainers) for name, entry in info["models"].items()),
             trainers=trainers,
-            strategies=tuple(info.get("strategies") or ()),
+            strategies=strategies,
+            described=_descriptions(info.get("strategies")),
+            default_strategy=preferred if preferred in strategies else next(iter(strategies), ""),
             max_upload_mb=int(limits.get("max_upload_mb") or 0),
             max_voxels=int(limits.get("max_voxels") or 0),
             token_required=bool(extra.get("token_required")),
@@ -247,17 +273,27 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Sample:
-    """A study that the server offers for labelling; `checksum` looks like `SHA256:…` or is empty."""
+    """A study that the server offers for labelling; `checksum` looks like `SHA256:…` or is empty.
+
+    `reason` is a sentence on why it was chosen; empty on older servers.
+    """
 
     id: str
     name: str
     checksum: str = ""
+    reason: str = ""
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> Sample:
         """Read the answer of `/activelearning/{strategy}`; a name with a path in it is cut to its last part."""
         name = str(answer.get("name") or answer.get("path") or answer["id"]).replace("\\", "/")
-        return cls(id=str(answer["id"]), name=name.split("/")[-1], checksum=str(answer.get("checksum") or ""))
+        said = answer.get("medgan") or {}
+        return cls(
+            id=str(answer["id"]),
+            name=name.split("/")[-1],
+            checksum=str(answer.get("checksum") or ""),
+            reason=str(said.get("reason") or ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -296,12 +332,18 @@ class InferResult:
 
 @dataclass(frozen=True)
 class SubmitReceipt:
-    """The server's word that a label is stored: voxels for each value, and whether it replaced an earlier one."""
+    """The server's word that a label is stored: voxels for each value, and whether it replaced an earlier one.
+
+    `training` is the run that was queued because of it, if any; `history` is the number of its entry, 0 when the
+    server keeps none.
+    """
 
     image: str
     label: str
     voxels: Mapping[int, int] = field(default_factory=dict)
     replaced: bool = False
+    training: str = ""
+    history: int = 0
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> SubmitReceipt:
@@ -312,4 +354,6 @@ class SubmitReceipt:
             label=str(answer.get("label") or ""),
             voxels={int(value): int(count) for value, count in (extra.get("voxels") or {}).items()},
             replaced=bool(extra.get("replaced")),
+            training=str((extra.get("training") or {}).get("run") or ""),
+            history=int(extra.get("history") or 0),
         )

@@ -7,23 +7,30 @@ from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
 
+from .corrections import Correction
+from .edits import keep_edits, redraw, smallest
 from .errors import MedGANError
+from .patches import Patch
 from .records import InferResult, ModelInfo, ResultPart
+from .reviews import Quality
 from .scene import Scene
-from .segments import EditedPolicy, LabelTable, Placement, is_edited, place_labels, segment_of
+from .segments import EditedPolicy, LabelTable, Placement, is_edited, place_array, read_labels, segment_of
 from .state import RunOutcome
-from .volumes import add_result
+from .volumes import add_result, affine
 
 BeforeChange = Optional[Callable[[Any], None]]
 
 
 @dataclass
 class Run:
-    """One run's traces in the scene."""
+    """One run's traces in the scene; `clicks` are the corrections that it had, `kept` the voxels of hand edits."""
 
     volume: Any
+    model: str = ""
     placements: List[Placement] = field(default_factory=list)
     volumes: List[Any] = field(default_factory=list)
+    clicks: Tuple[Correction, ...] = ()
+    kept: int = 0
 
     def undo(self, scene: Scene, before_change: BeforeChange = None) -> Tuple[str, ...]:
         """Take the run out of the scene; return the names of segments whose corrections went with it."""
@@ -50,6 +57,8 @@ class Stage:
         segmentation: Where segments go; None makes a new node.
         grid: Voxel to RAS matrix of the volume as the server has it.
         edited, before_change: See `place_labels`.
+        clicks: Corrections that the run carries.
+        earlier: The run whose segments this one repairs in place, hand edits kept; None for any other run.
     """
 
     scene: Scene
@@ -58,6 +67,8 @@ class Stage:
     grid: np.ndarray
     edited: EditedPolicy
     before_change: BeforeChange = None
+    clicks: Tuple[Correction, ...] = ()
+    earlier: Optional[Run] = None
 
 
 def show_result(result: InferResult, model: ModelInfo, stage: Stage) -> Tuple[RunOutcome, Run]:
@@ -66,7 +77,7 @@ def show_result(result: InferResult, model: ModelInfo, stage: Stage) -> Tuple[Ru
     Raises:
         MedGANError: A part cannot be shown; the scene is as before.
     """
-    run = Run(stage.volume)
+    run = Run(stage.volume, model.name, clicks=stage.clicks)
     try:
         for part in result.parts:
             _show_part(part, result, model, stage, run)
@@ -99,21 +110,36 @@ def _is_labels(part: ResultPart, result: InferResult, model: ModelInfo) -> bool:
 
 def _place(part: ResultPart, result: InferResult, model: ModelInfo, stage: Stage, run: Run) -> Placement:
     """Place one label map; Segment Editor's state is saved once for a run, however many parts it has."""
-    hook = None if run.placements else stage.before_change
-    placement = place_labels(
-        part.path,
-        stage.volume,
-        label_table(model, part),
-        model.name,
-        result.version,
-        stage.scene,
-        stage.segmentation,
-        stage.edited,
-        hook,
-        stage.grid,
-    )
+    hook, table = None if run.placements else stage.before_change, label_table(model, part)
+    answer = smallest(read_labels(part.path, stage.volume, stage.grid))
+    before = _answer_before(stage)
+    if before is None:
+        matrix = answer.matrix(affine(stage.volume))
+        where = (stage.scene, stage.segmentation, stage.edited, hook)
+        placement = place_array(answer.array, matrix, stage.volume, table, model.name, result.version, *where)
+    else:
+        placement = _repair(answer, before, table, result.version, stage, run, hook)
+    placement.answer = answer
     stage.segmentation = placement.segmentation
     return placement
+
+
+def _answer_before(stage: Stage) -> Optional[Patch]:
+    """Return what the model said in the run that is to be repaired, if its segments are still there."""
+    placements = stage.earlier.placements if stage.earlier and stage.segmentation else ()
+    return next((p.answer for p in placements if p.segmentation is stage.segmentation), None)
+
+
+def _repair(
+    answer: Patch, before: Patch, table: LabelTable, version: str, stage: Stage, run: Run, hook: BeforeChange
+) -> Placement:
+    if hook:
+        hook(stage.segmentation)
+    known = stage.earlier.clicks if stage.earlier else ()
+    newer = [click for click in stage.clicks if click not in known]
+    kept = keep_edits(answer, before, stage.segmentation, stage.volume, table, newer)
+    run.kept += kept.voxels
+    return redraw(kept, answer, stage.segmentation, stage.volume, table, version)
 
 
 def _outcome(result: InferResult, run: Run) -> RunOutcome:
@@ -124,14 +150,20 @@ def _outcome(result: InferResult, run: Run) -> RunOutcome:
         volume_ids=tuple(volume.GetID() for volume in run.volumes),
         warnings=(*result.warnings, *notes),
         latencies=result.latencies,
+        quality=Quality.from_params(result.params),
+        kept_voxels=run.kept,
     )
     if not run.placements:
         return outcome
-    added = tuple(segment_id for placement in run.placements for segment_id in placement.added)
+    added = tuple(segment_id for placement in run.placements for segment_id in _segments_of(placement))
     return replace(outcome, segmentation_id=run.placements[0].segmentation.GetID(), segment_ids=added)
 
 
+def _segments_of(placement: Placement) -> Tuple[str, ...]:
+    return (*[earlier.segment_id for earlier in placement.redrawn], *placement.added)
+
+
 def _edited_names(placement: Placement) -> List[str]:
-    present = [i for i in placement.added if segment_of(placement.segmentation, i) is not None]
+    present = [i for i in _segments_of(placement) if segment_of(placement.segmentation, i) is not None]
     edited = [i for i in present if is_edited(placement.segmentation, i)]
     return [segment_of(placement.segmentation, i).GetName() for i in edited]

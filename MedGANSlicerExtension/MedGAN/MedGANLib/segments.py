@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import slicer
@@ -16,6 +16,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .errors import CannotProcess, WrongGrid
+from .patches import Patch, crop
 from .records import Color
 from .scene import Scene
 from .volumes import affine, dimensions, image_from_array, parent_matrix, read_on_grid, to_array, to_matrix
@@ -87,6 +88,8 @@ class Placement:
         created: Whether the node was made for this run.
         notes: What the clinician should know: kept corrections, labels that are absent, values without a name.
         kept: IDs of the model's earlier segments that stay because they were corrected.
+        redrawn: The model's earlier segments as they were before they were repaired in place.
+        answer: The labels as the model gave them, without the clinician's edits.
     """
 
     segmentation: Any
@@ -95,6 +98,8 @@ class Placement:
     created: bool = False
     notes: Tuple[str, ...] = ()
     kept: Tuple[str, ...] = ()
+    redrawn: Tuple[Removed, ...] = ()
+    answer: Optional[Patch] = None
 
     def undo(self, scene: Scene) -> None:
         """Take the added segments out and put the replaced ones back; other segments and edits to them stay."""
@@ -103,6 +108,8 @@ class Placement:
             segments.RemoveSegment(segment_id)
         for removed in self.removed:
             segments.AddSegment(removed.segment, removed.segment_id)
+        for earlier in self.redrawn:
+            _put_back(self.segmentation, earlier)
         if self.created and segments.GetNumberOfSegments() == 0:
             scene.remove(self.segmentation)
 
@@ -140,8 +147,9 @@ def place_labels(
         WrongGrid: The label map is not on that grid.
         CannotProcess: It holds values that cannot be labels.
     """
-    labels, matrix = _read_labels(path, volume, affine(volume) if grid is None else grid)
-    return place_array(labels, matrix, volume, table, model, version, scene, segmentation, edited, before_change)
+    patch, place = read_labels(path, volume, affine(volume) if grid is None else grid), affine(volume)
+    found = patch.array, patch.matrix(place)
+    return place_array(*found, volume, table, model, version, scene, segmentation, edited, before_change)
 
 
 def place_array(
@@ -164,10 +172,10 @@ def place_array(
     kept, replaced = _sort_earlier(target, model, edited)
     labels = _without(labels, [_value_tag(target, segment_id) for segment_id in kept])
     removed = tuple(_take_out(target, segment_id) for segment_id in replaced)
-    added = _import(labels, matrix, table, target, before=kept[0] if kept else "")
+    added = import_labels(labels, matrix, table, target, before=kept[0] if kept else "")
     for segment_id in added:
-        _tag(target, segment_id, model, version)
-    notes = _notes(labels, table, [_name(target, segment_id) for segment_id in kept])
+        tag_segment(target, segment_id, model, version)
+    notes = notes_on(labels, table, [_name(target, segment_id) for segment_id in kept])
     return Placement(target, tuple(added), removed, created, tuple(notes), tuple(kept))
 
 
@@ -240,29 +248,24 @@ def image_affine(image: Any) -> np.ndarray:
     return to_array(matrix)
 
 
-def _read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the label map's voxels (k, j, i), cropped to what is labelled, and their matrix to RAS in the scene."""
+def read_labels(path: Union[str, Path], volume: Any, grid: np.ndarray) -> Patch:
+    """Return what is labelled in a label map file.
+
+    Raises:
+        WrongGrid: The file is not on `grid` (voxel to RAS), which is the volume's as the server has it.
+        CannotProcess: It holds values that cannot be labels.
+    """
     found = read_on_grid(path, dimensions(volume), grid)
     if found is None:
         raise WrongGrid(
             f"The result does not lie on the grid of '{volume.GetName()}'; it was not shown.",
             "Run the model again; if it happens again, tell the administrator.",
         )
-    cropped, first = _crop(found)
+    cropped, first = crop(found)
     labels = cropped.astype(np.int32)
     if not np.array_equal(labels, cropped) or labels.min() < 0 or labels.max() > MAX_VALUE:
         raise CannotProcess("The result has values that are not labels.", "Tell the administrator.")
-    shift = np.eye(4)
-    shift[:3, 3] = first[::-1]
-    return labels, affine(volume) @ shift
-
-
-def _crop(array: np.ndarray) -> Tuple[np.ndarray, List[int]]:
-    """Return the part of an array that is not zero (one voxel when all of it is) and its first index."""
-    if not array.any():
-        return array[:1, :1, :1], [0, 0, 0]
-    low, high = _bounds(array != 0)
-    return array[tuple(slice(low[axis], high[axis] + 1) for axis in range(3))], low
+    return Patch(labels, tuple(first))
 
 
 def _new_segmentation(volume: Any, scene: Scene) -> Any:
@@ -293,18 +296,46 @@ def _without(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
     return np.where(np.isin(labels, values), 0, labels)
 
 
-def _take_out(segmentation: Any, segment_id: str) -> Removed:
-    """Remove a segment; the copy holds its voxels alone, not those that share its label map."""
+def model_segments(segmentation: Any, model: str) -> Dict[int, str]:
+    """Return label value -> ID of the segments that a model made; the first one of those with the same value."""
+    made = [i for i in segment_ids(segmentation) if get_tag(segment_of(segmentation, i), MODEL_TAG) == model]
+    return {_value_tag(segmentation, segment_id): segment_id for segment_id in reversed(made)}
+
+
+def copy_segment(segmentation: Any, segment_id: str) -> Removed:
+    """Return a segment as it is; the copy holds its voxels alone, not those that share its label map."""
     segment = segment_of(segmentation, segment_id)
     copy = slicer.vtkSegment()
     copy.DeepCopyMetadata(segment)
     copy.AddRepresentation(BINARY, binary_image(segmentation, segment_id, world=False))
     copy.SetLabelValue(1)
-    segmentation.GetSegmentation().RemoveSegment(segment_id)
     return Removed(segment_id, copy)
 
 
-def _import(labels: np.ndarray, matrix: np.ndarray, table: LabelTable, segmentation: Any, before: str) -> List[str]:
+def _take_out(segmentation: Any, segment_id: str) -> Removed:
+    removed = copy_segment(segmentation, segment_id)
+    segmentation.GetSegmentation().RemoveSegment(segment_id)
+    return removed
+
+
+def _put_back(segmentation: Any, earlier: Removed) -> None:
+    """Let a segment be as it was; one that was removed meanwhile is added again."""
+    segment, image = segment_of(segmentation, earlier.segment_id), earlier.segment.GetRepresentation(BINARY)
+    if segment is None:
+        segmentation.GetSegmentation().AddSegment(earlier.segment, earlier.segment_id)
+        return
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if oriented_array(image).size:
+        logic.SetBinaryLabelmapToSegment(image, segmentation, earlier.segment_id, logic.MODE_REPLACE)
+    else:
+        draw_segment(segmentation, earlier.segment_id, np.zeros((0, 0, 0)), np.eye(4))
+    for tag in (VERSION_TAG, FINGERPRINT_TAG):
+        segment.SetTag(tag, get_tag(earlier.segment, tag))
+
+
+def import_labels(
+    labels: np.ndarray, matrix: np.ndarray, table: LabelTable, segmentation: Any, before: str = ""
+) -> List[str]:
     """Import a label map through a colour table; return the IDs of the new segments."""
     present = _present(labels)
     if not present:
@@ -330,7 +361,8 @@ def _color_node(scratch: Any, table: LabelTable, values: Sequence[int]) -> Any:
     return node
 
 
-def _tag(segmentation: Any, segment_id: str, model: str, version: str) -> None:
+def tag_segment(segmentation: Any, segment_id: str, model: str, version: str) -> None:
+    """Note on a new segment which model made it, and the label that it has."""
     segment = segment_of(segmentation, segment_id)
     segment.SetTag(MODEL_TAG, model)
     segment.SetTag(VERSION_TAG, version)
@@ -346,7 +378,8 @@ def _name(segmentation: Any, segment_id: str) -> str:
     return segment_of(segmentation, segment_id).GetName()
 
 
-def _notes(labels: np.ndarray, table: LabelTable, kept: Sequence[str]) -> List[str]:
+def notes_on(labels: np.ndarray, table: LabelTable, kept: Sequence[str] = ()) -> List[str]:
+    """Return what the clinician should know of a label map; `kept` names corrected segments that stay beside it."""
     present = set(_present(labels))
     notes = [f"Your corrected '{name}' was kept; the new result for it was not used." for name in kept]
     absent = [n for n, value in table.values.items() if value not in present and n not in kept]
@@ -362,16 +395,10 @@ def _fingerprint(segmentation: Any, segment_id: str) -> str:
     mask = oriented_array(image) > 0
     if not mask.any():
         return "empty"
-    inside, low = _crop(mask)
+    inside, low = crop(mask)
     digest = hashlib.sha256(np.packbits(inside).tobytes())
     digest.update(f"{inside.shape} {_place(image, low)}".encode())
     return digest.hexdigest()[:32]
-
-
-def _bounds(mask: np.ndarray) -> Tuple[List[int], List[int]]:
-    """Return the first and the last index with anything inside, along each axis."""
-    used = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return [int(u[0]) for u in used], [int(u[-1]) for u in used]
 
 
 def _place(image: Any, low: Sequence[int]) -> List[int]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Tuple
 
+from .corrections import Correction
 from .detections import Detection
 from .gallery import Gallery
+from .histories import LabelHistory
 from .jobs import Job
 from .reconstructions import Reconstruction
-from .records import ConnectionReport, ModelInfo, ServerInfo, TrainingStatus, VersionList
+from .records import ConnectionReport, ModelInfo, Sample, ServerInfo, TrainingStatus, VersionList
+from .reviews import Quality, ReviewList
+from .servings import NewVersion, Serving
 from .verdicts import MarkedStudies
 
 
@@ -67,7 +71,11 @@ class Study:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run left in the scene: IDs of segmentation, new segments and new volumes; its warnings and times (s)."""
+    """What a run left in the scene: IDs of segmentation, its segments and new volumes; its warnings and times (s).
+
+    `quality` is what is expected of it, None when nobody can tell; `kept_voxels` how many voxels, drawn by hand, were
+    kept against the model's answer.
+    """
 
     model: str
     version: str
@@ -76,6 +84,8 @@ class RunOutcome:
     volume_ids: Tuple[str, ...] = ()
     warnings: Tuple[str, ...] = ()
     latencies: Mapping[str, float] = field(default_factory=dict)
+    quality: Optional[Quality] = None
+    kept_voxels: int = 0
 
 
 @dataclass
@@ -90,7 +100,14 @@ class State:
         models: What it offers.
         job: The job that the user waits for (title, phase, progress, cancel); None when idle.
         study: The active study.
+        offered: The study that the server chose last, and why.
+        corrections: The clicks and scribbles that correct the active study's result, in their order.
+        history: Who submitted the study's label, as far as asked for.
+        reviews: Model's name -> the studies that wait for a label, the worst first, as far as asked for.
         training: The server's last training run, as far as asked for.
+        runs: The server's last training runs, the newest first; None when not asked for, or the server has no list.
+        serving: Which versions serve and what leads to the next training; None on servers that do not tell.
+        news: Versions that serve since the clinician last looked; see `Workflow.dismiss_news`.
         versions: Model name -> its versions, as far as asked for.
         can_undo: Whether `Workflow.undo_last` has something to undo.
         message: The latest news.
@@ -108,6 +125,13 @@ class State:
     models: Tuple[ModelInfo, ...] = ()
     job: Optional[Job] = None
     study: Optional[Study] = None
+    offered: Optional[Sample] = None
+    corrections: Tuple[Correction, ...] = ()
+    history: Optional[LabelHistory] = None
+    reviews: Mapping[str, ReviewList] = field(default_factory=dict)
+    runs: Optional[Tuple[TrainingStatus, ...]] = None
+    serving: Optional[Serving] = None
+    news: Tuple[NewVersion, ...] = ()
     training: TrainingStatus = field(default_factory=lambda: TrainingStatus(state="none"))
     versions: Mapping[str, VersionList] = field(default_factory=dict)
     can_undo: bool = False

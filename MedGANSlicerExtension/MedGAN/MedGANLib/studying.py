@@ -64,6 +64,22 @@ class Studying(Connecting):
 
         return self._start("Fetching the next study", prepare, self._open_sample)
 
+    def open_study(self, image_id: str) -> Job:
+        """Load a study of the server beside what is open, or take it up if it is open already. Result: the node."""
+
+        def prepare() -> Work:
+            client, sample = self._server(), Sample(image_id, "")
+            is_open = bool(self._open_ones(image_id))
+
+            def work(job: Job) -> Tuple[Sample, Optional[Path]]:
+                if is_open:
+                    return sample, None
+                return sample, unpacked(client.download_image(sample, job.report, job.token), self.folder)
+
+            return work
+
+        return self._start(f"Opening {image_id}", prepare, self._open_sample)
+
     def use_volume(self, volume: Any) -> Job:
         """Make a volume of the scene the active study. Nothing is sent. Result: the `Study`."""
 
@@ -124,21 +140,29 @@ class Studying(Connecting):
             raise SceneProblem("No volume is chosen.", "Choose a volume, or take the server's next study.")
         return self._active
 
-    def _open_sample(self, fetched: Tuple[Sample, Path]) -> Any:
-        sample, path = fetched
+    def _open_ones(self, image_id: str) -> List[Any]:
         address = self._server().address
-        open_ones = [v for v in scalar_volumes(self._scene) if known_id(v, address) == sample.id]
+        return [volume for volume in scalar_volumes(self._scene) if known_id(volume, address) == image_id]
+
+    def _open_sample(self, fetched: Tuple[Sample, Optional[Path]]) -> Any:
+        sample, path = fetched
+        open_ones = self._open_ones(sample.id)
         try:
             volume = open_ones[0] if open_ones else self._load_sample(sample, path)
         finally:
-            if path.parent == self.folder:
+            if path is not None and path.parent == self.folder:
                 path.unlink()
         self._activate(volume)
-        self._say("info", f"Study '{volume.GetName()}' {'is open already' if open_ones else 'is open'}.")
+        opened = f"Study '{volume.GetName()}' {'is open already' if open_ones else 'is open'}."
+        self._update(offered=sample)
+        self._say("info", opened, sample.reason)
         return volume
 
-    def _load_sample(self, sample: Sample, path: Path) -> Any:
-        volume = load_volume(path, re.sub(r"\.\w+(\.gz)?$", "", sample.name), self._scene)
+    def _load_sample(self, sample: Sample, path: Optional[Path]) -> Any:
+        if path is None:
+            raise SceneProblem("The study was closed meanwhile.", "Open it again.")
+        name = re.sub(r"\.\w+(\.gz)?$", "", sample.name) or sample.id
+        volume = load_volume(path, name, self._scene)
         mark_known(volume, self._server().address, sample.id, is_left_handed(path))
         take_marks(volume, path)
         if is_synthetic(volume):

@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional, Tuple
 RUNNING_STATES = ("starting", "training", "validating")
 STOCK_STATES = {
     "SUBMITTED": "starting",
+    "QUEUED": "queued",
     "RUNNING": "training",
     "DONE": "done",
     "ERROR": "failed",
@@ -68,15 +69,38 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class QueuedRun:
+    """A run that waits for its turn at the server; `position` counts from 1; `requested` is UTC, ISO."""
+
+    run: str
+    model: str
+    position: int
+    requested: str = ""
+    author: str = ""
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> QueuedRun:
+        """Read one of `queue` of `/train/`."""
+        texts = {key: str(entry.get(key) or "") for key in ("run", "model", "requested", "author")}
+        return cls(position=int(entry.get("position") or 0), **texts)
+
+
+@dataclass(frozen=True)
 class TrainingStatus:
-    """The last training run of the server.
+    """A training run of the server.
 
     Attributes:
-        state: `none` (never trained), `starting`, `training`, `validating`, `promoted`, `refused`, `cancelled` or
-            `failed`; on a stock server `starting`, `training`, `done`, `failed` or `cancelled`.
+        state: `none` (never trained), `queued`, `starting`, `training`, `validating`, `promoted`, `refused`,
+            `cancelled`, `failed`, or `interrupted` (the server died; the run goes on when it is back); on a stock
+            server `starting`, `training`, `done`, `failed` or `cancelled`.
         loss, metric: (epoch, value) pairs; epoch 0 of `metric` is the serving version before training.
         eta_seconds: Time left in seconds, or None when unknown.
         error: Why it failed, or empty.
+        author: Who asked for it, or empty.
+        cause: Why it was started: `asked`, or `5 new labels`; empty on older servers.
+        position: Place in the queue, from 1; 0 when it does not wait.
+        started: When it began, in seconds since 1970 (UTC); 0 when unknown.
+        queue: The runs that wait behind it.
     """
 
     state: str
@@ -94,6 +118,16 @@ class TrainingStatus:
     cases: Mapping[str, int] = field(default_factory=dict)
     verdict: Optional[Verdict] = None
     error: str = ""
+    author: str = ""
+    cause: str = ""
+    position: int = 0
+    started: float = 0.0
+    queue: Tuple[QueuedRun, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to follow: this run, or one that waits."""
+        return self.running or bool(self.queue)
 
     @property
     def running(self) -> bool:
@@ -103,7 +137,7 @@ class TrainingStatus:
     @property
     def fraction(self) -> float:
         """How much is done, 0…1."""
-        if self.state != "none" and not self.running:
+        if self.state not in ("none", "queued", "interrupted") and not self.running:
             return 1.0
         done, total = (self.step, self.steps) if self.steps else (self.epoch, self.epochs)
         return min(1.0, done / total) if total else 0.0
@@ -129,6 +163,11 @@ class TrainingStatus:
             cases=extra.get("cases") or {},
             verdict=Verdict.from_json(verdict) if verdict else None,
             error=str(extra.get("error") or ""),
+            author=str(extra.get("author") or ""),
+            cause=str(extra.get("reason") or ""),
+            position=int(extra.get("position") or 0),
+            started=float(extra.get("started") or 0.0),
+            queue=tuple(QueuedRun.from_json(entry) for entry in task.get("queue") or ()),
         )
 
 

@@ -71,6 +71,7 @@ class Reply:
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "")
         self.location = response.headers.get("Location", "")
+        self.filename = str(response.headers.get_filename() or "")
         length = response.headers.get("Content-Length", "")
         self._chunked = bool(response.chunked)
         self.length = int(length) if length.isdigit() and not self._chunked else None

@@ -2,7 +2,9 @@
 
 A workflow is built up in layers, one file each: `session` (jobs, state, messages), `connecting` (the server and its
 versions), `studying` (volumes), `inferring` (running models), `learning` (submitting and training), `synthesising`
-(making synthetic studies), `reconstructing` (better images), `detecting` (anomalies), `judging` (normal or not).
+(making synthetic studies), `reconstructing` (better images), `detecting` (anomalies), `judging` (normal or not),
+`reviewing` (which study first, the history of labels), `watching` (new versions). Between `inferring` and `learning`
+stands `correcting` (clicks).
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from typing import Any, Callable, Optional
 
 from .client import MedGANClient
 from .jobs import JobQueue
-from .judging import Judging
 from .markups import points_option, roi_option
 from .scene import Scene
 from .segments import KEEP, EditedPolicy
 from .state import Consent, ConsentRequest, Message, RunOutcome, State, Study
+from .watching import Watching
 
 __all__ = [
     "Consent",
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 
-class Workflow(Judging):
+class Workflow(Watching):
     """Connect, take a study, run a model, correct, submit, train, roll back, synthesise, reconstruct, detect, judge.
 
     Every method that talks to the server returns a `Job` at once and puts its outcome into `state`; failures become

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +15,17 @@ from torch import nn
 from trainers.augment import Augmentation
 from trainers.card import write_card
 from trainers.data.cases import Case
-from trainers.fit import FitConfig, fit
+from trainers.fit import CheckpointMismatch, FitConfig, fit
 from trainers.losses.anchor import l2_sp
 from trainers.monitor import Monitor
-from trainers.networks import build
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
-from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
+from trainers.networks import load
+from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
+from trainers.tasks.segmentation.adapting import AdaptingTask
+from trainers.tasks.segmentation.correcting import CorrectingConfig
+from trainers.tasks.segmentation.quality import PART
+from trainers.tasks.segmentation.task import SegmentationConfig
+
+CHECKPOINT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,27 @@ class FinetuneConfig:
     """How to fine-tune.
 
     Attributes:
-        epochs: passes over the labelled studies; each pass has at least `least_steps` steps.
+        epochs: most passes over the labelled studies; each pass has at least `least_steps` steps.
+        patience: passes without a better Dice on the validation studies after which it ends; the best one counts.
         learning_rate: highest; about a tenth of the rate of training from nothing.
         anchor: weight of L2-SP, which holds the network near the serving version.
         replay: share of a batch from the replay cases, if there are any.
+        balance: how strongly rare labels count, see `SegmentationConfig`.
+        patch: size of a training image, voxels; larger ones are no better here, and slower.
+        corrected: share of batches with simulated corrections, so that they are not forgotten.
         threads: CPU threads; one beside a busy server is many times faster than two.
     """
 
     epochs: int = 20
+    patience: int = 6
     learning_rate: float = 1e-4
     batch_size: int = 2
     least_steps: int = 8
     anchor: float = 1e-3
     replay: float = 0.5
+    balance: float = 0.25
+    patch: tuple[int, int, int] = (32, 48, 32)
+    corrected: float = 0.2
     seed: int = 0
     threads: int = 1
     device: str = "auto"
@@ -53,6 +67,8 @@ def finetune(
     replay: Sequence[Case] = (),
     config: FinetuneConfig = FinetuneConfig(),
     monitor: Monitor = Monitor(),
+    work: Path | None = None,
+    unlabelled: Sequence[Path] = (),
 ) -> None:
     """Fine-tunes the model in `base_dir` and writes the result to `out_dir` (weights, spec, card).
 
@@ -66,26 +82,42 @@ def finetune(
         replay: pairs learned before, mixed into every batch so that they are not forgotten.
         config: how.
         monitor: hears `epoch, epochs, step, steps, loss, eta_seconds` and `epoch, metric`; may cancel.
+        work: where checkpoints go, and what a run that was interrupted goes on from; one of other data or settings is
+            dropped. None keeps none.
+        unlabelled: crops without labels, which are learned from as well.
 
     Raises:
         ModelNotAvailable: `base_dir` is not usable. VolumeError: a case is not. Cancelled: nothing is written.
     """
     spec = ModelSpec.load(base_dir)
-    network = build(spec.network)
-    load_weights(network, Path(base_dir) / WEIGHTS_FILE)
+    network = load(spec.network, Path(base_dir) / WEIGHTS_FILE)
+    critic = load(spec.parts[PART], part_file(base_dir, PART)) if PART in spec.parts else None
     steps_an_epoch = max(config.least_steps, math.ceil(len(train) / config.batch_size))
     torch.manual_seed(config.seed)
-    task = SegmentationTask(
-        spec, network, train, validation, replay, _task_config(spec, config), _anchor(network, config)
-    )
-    averaged, _ = fit(task, _fit_config(config, steps_an_epoch), None, _Epochs(monitor, steps_an_epoch, config.epochs))
+    task = AdaptingTask(
+        spec, network, train, validation, replay, unlabelled, critic, _task_config(spec, config),
+        CorrectingConfig(alone=1 - config.corrected, hard=0.0, watched=(0, 0)),
+        regulariser=_anchor(network, config),
+    )  # fmt: skip
+    averaged = _fit(task, _fit_config(config, steps_an_epoch), work, _Epochs(monitor, steps_an_epoch, config.epochs))
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     save_weights(averaged["generator"], out / WEIGHTS_FILE)
-    record = _record(spec, train, replay, config)
+    for part in spec.parts:  # the discriminator goes on to judge
+        shutil.copyfile(part_file(base_dir, part), part_file(out, part))
+    record = {**_record(spec, train, replay, config), "unlabelled_cases": len(unlabelled)}
     tuned = spec.replace(metrics={}, training={**spec.training, "finetuned": record})
     tuned.save(out)
     write_card(tuned, out)
+
+
+def _fit(task: AdaptingTask, config: FitConfig, work: Path | None, monitor: Monitor) -> dict[str, nn.Module]:
+    try:
+        return fit(task, config, work, monitor)[0]
+    except CheckpointMismatch:
+        if work:
+            shutil.rmtree(work)
+        return fit(task, config, work, monitor)[0]
 
 
 class _Epochs(Monitor):
@@ -124,16 +156,19 @@ def _anchor(network: nn.Module, config: FinetuneConfig) -> Any:
 def _task_config(spec: ModelSpec, config: FinetuneConfig) -> SegmentationConfig:
     """The augmentation and patch that the model was trained with."""
     trained = spec.training.get("task", {})
-    patch = tuple(trained.get("patch", SegmentationConfig.patch))
+    usual = trained.get("patch", SegmentationConfig.patch)
+    patch = tuple(min(n, m) for n, m in zip(usual, config.patch, strict=True))
     augmentation = Augmentation(**trained.get("augmentation", {}))
-    return SegmentationConfig(patch=patch, replay=config.replay, seed=config.seed, augmentation=augmentation)
+    return SegmentationConfig(
+        patch=patch, balance=config.balance, replay=config.replay, seed=config.seed, augmentation=augmentation
+    )
 
 
 def _fit_config(config: FinetuneConfig, steps_an_epoch: int) -> FitConfig:
     return FitConfig(
         steps=config.epochs * steps_an_epoch, batch_size=config.batch_size, learning_rate=config.learning_rate,
         ema=1 - 1 / max(2.0, 0.1 * config.epochs * steps_an_epoch), validate_every=steps_an_epoch,
-        warmup=0.2,
+        warmup=0.2, checkpoint_every=CHECKPOINT_SECONDS, patience=config.patience,
         threads=config.threads, device=config.device,
     )  # fmt: skip
 

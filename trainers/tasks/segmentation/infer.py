@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate, pad
 
-from trainers.data.volumes import Volume
+from trainers.data.volumes import Volume, VolumeError
 from trainers.devices import pick_device
 from trainers.monitor import Monitor
 from trainers.networks import load
-from trainers.preprocess import Preprocess
+from trainers.preprocess import CanonicalGrid, Preprocess
 from trainers.spec import WEIGHTS_FILE, ModelSpec
+from trainers.tasks.segmentation.clicks import Click, Clicks
+from trainers.tasks.segmentation.quality import Judge, Quality
 from trainers.tasks.segmentation.regions import Roi, is_one_window, is_small, windows_at, windows_over
-from trainers.tasks.segmentation.search import Search
+from trainers.tasks.segmentation.search import Find, Search
+from trainers.tasks.segmentation.steering import features_of, steer
 
 Floats = npt.NDArray[np.float32]
 STRIDE = 8  # window sizes are padded to a multiple: the network halves them three times
@@ -33,12 +37,16 @@ class Segmentation:
         label: uint8 label values on the image's own grid.
         uncertainty: entropy of the class probabilities, nats, on the same grid; 0 where the model did not look.
         warnings: plain sentences for the clinician. seconds: time of `pre`, `infer`, `post`.
+        finds: what was found in each window that was looked at.
+        quality: how good the label probably is; None from a model that cannot judge itself, or if nothing was found.
     """
 
     label: Volume
     uncertainty: Volume
     warnings: list[str]
     seconds: dict[str, float]
+    finds: list[Find] = field(default_factory=list)
+    quality: Quality | None = None
 
 
 class Segmenter:
@@ -48,7 +56,7 @@ class Segmenter:
         """Loads `model_dir`. Raises ModelNotAvailable if its spec or weights cannot be used."""
         spec = ModelSpec.load(model_dir)
         network = load(spec.network, Path(model_dir) / WEIGHTS_FILE)
-        self._set(spec, network, pick_device(device))
+        self._set(spec, network, pick_device(device), Judge.load(model_dir, spec, pick_device(device)))
 
     @classmethod
     def from_network(cls, spec: ModelSpec, network: nn.Module) -> Segmenter:
@@ -57,8 +65,8 @@ class Segmenter:
         segmenter._set(spec, network, next(network.parameters()).device)
         return segmenter
 
-    def _set(self, spec: ModelSpec, network: nn.Module, device: torch.device) -> None:
-        self.spec, self.device = spec, device
+    def _set(self, spec: ModelSpec, network: nn.Module, device: torch.device, judge: Judge | None = None) -> None:
+        self.spec, self.device, self.judge = spec, device, judge
         self.settings = Preprocess(**spec.preprocess)
         self.values = np.array([0, *sorted(spec.labels.values())], np.uint8)
         self._network = network.to(device).eval()
@@ -70,6 +78,7 @@ class Segmenter:
         roi: Roi | None = None,
         test_time_augmentation: bool = True,
         monitor: Monitor = Monitor(),
+        clicks: Sequence[Click] = (),
     ) -> Segmentation:
         """Segments an image.
 
@@ -79,49 +88,97 @@ class Segmenter:
             roi: a box around the organ or organs.
             test_time_augmentation: average over mirrored and resized views; several times the time, better borders.
             monitor: hears `progress` from 0 to 1; may cancel between windows.
+            clicks: all corrections so far. In a larger image those that add a label also say where to look.
 
         Raises:
-            VolumeError: `needs_region`. Cancelled: from the monitor.
+            VolumeError: `needs_region`, `outside_image`; `wrong_labels` for a correction with a label that the model
+                does not know, `cannot_process` for corrections to a model that takes none. Cancelled: from the monitor.
         """
-        search = Search(volume, self.settings, self.spec.organs, self.probabilities, test_time_augmentation, monitor)
+        average = test_time_augmentation
+        given = partial(self._clicks, clicks)
+        search = Search(volume, self.settings, self.spec.organs, self.probabilities, average, monitor, given)
         near = windows_at(search.grid, self.settings, points)
         if is_one_window(search.grid, self.settings) or (not near and is_small(search.grid, self.settings)):
             search.take(search.grid.whole())
         elif near:
             search.near_points(near)
-        else:
+        elif roi or not (search.clicks and search.clicks.places()):
             search.in_region(windows_over(search.grid, self.settings, roi), roi)
+        search.where_clicked()
         search.warn_if_unsure()
         label, uncertainty = search.paste(self.values)
-        return Segmentation(volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
+        self._obey(label, volume, clicks)
+        quality = self.judge(search.finds) if self.judge else None
+        found = (volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
+        return Segmentation(*found, search.finds, quality)
+
+    def _clicks(self, clicks: Sequence[Click], grid: CanonicalGrid) -> Clicks | None:
+        """The corrections on a grid. Raises VolumeError if the model takes none."""
+        if not clicks:
+            return None
+        if not self.spec.clicks:
+            hint = "Correct the segmentation by hand."
+            raise VolumeError("cannot_process", f"{self.spec.name} cannot be corrected by clicks.", hint)
+        return Clicks(clicks, grid, [int(v) for v in self.values], self.spec.clicks)
+
+    @staticmethod
+    def _obey(label: npt.NDArray[np.uint8], volume: Volume, clicks: Sequence[Click]) -> None:
+        """Sets the image's own voxels that were clicked: between coarser voxels the border may lie across one."""
+        to_index = np.linalg.inv(volume.affine)
+        for click in clicks:
+            for point in click.points:
+                place = np.rint((to_index @ [*point, 1.0])[:3]).astype(int)
+                label[tuple(np.clip(place, 0, np.array(label.shape) - 1))] = click.label
 
     @torch.inference_mode()
-    def probabilities(self, image: Floats, average: bool) -> Floats:
+    def probabilities(self, image: Floats, average: bool, guide: Floats | None = None) -> Floats:
         """Class probabilities of one normalised window.
 
         Args:
             image: (x, y, z).
             average: also look at the window mirrored left to right and in the other sizes of `spec.views`.
+            guide: marks of corrections (class, x, y, z); None is none. With them the image is looked at once, so that
+                the answer comes at once.
 
         Returns:
             (class, x, y, z).
         """
-        whole = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(self.device)
+        channels = [image]
+        if self.spec.clicks:
+            channels += list(np.zeros((len(self.values), *image.shape), np.float32) if guide is None else guide)
+        whole = torch.from_numpy(np.stack(channels))[None].to(self.device)
+        if guide is not None:
+            return self._corrected(whole)
         sizes = self.spec.views if average else [1.0]
         seen = [self._view(whole, size, average) for size in sizes]
         return torch.stack(seen).mean(0)[0].cpu().numpy()
+
+    def _corrected(self, inputs: torch.Tensor) -> Floats:
+        """Class probabilities (class, x, y, z) of one view, its marks heeded."""
+        shape = inputs.shape[2:]
+        padded = _padded(inputs)
+        with features_of(self._network, len(self.values)) as seen:
+            logits = self._network(padded).float()
+        if seen:
+            logits = steer(logits, seen[-1].float(), padded[:, 1:])
+        return torch.softmax(logits, 1)[0, :, : shape[0], : shape[1], : shape[2]].cpu().numpy()
 
     def _view(self, image: torch.Tensor, size: float, mirror: bool) -> torch.Tensor:
         """Class probabilities (1, class, x, y, z) of an image looked at in another size, averaged with its mirror's."""
         shape = image.shape[2:]
         resized = image if size == 1 else _resize(image, [max(STRIDE, round(n * size)) for n in shape])
         inner = resized.shape[2:]
-        padded = pad(resized, [p for n in reversed(inner) for p in (0, -n % STRIDE)])
+        padded = _padded(resized)
         total = torch.softmax(self._network(padded).float(), 1)
         if mirror:
             total = (total + torch.softmax(self._network(padded.flip(2)).float(), 1).flip(2)) / 2
         total = total[..., : inner[0], : inner[1], : inner[2]]
         return total if size == 1 else _resize(total, shape)
+
+
+def _padded(image: torch.Tensor) -> torch.Tensor:
+    """An image whose sides are multiples of STRIDE, with zeros at their ends."""
+    return pad(image, [p for n in reversed(image.shape[2:]) for p in (0, -n % STRIDE)])
 
 
 def _resize(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

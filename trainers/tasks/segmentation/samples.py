@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ def load_samples(cases: Iterable[Case], spec: ModelSpec) -> list[Sample]:
             cut = normalise(grid.extract(image.array, window), inside, settings.clip)
             samples.append(Sample(cut, classes[grid.extract_label(label.array, window)]))
     return samples
+
+
+def load_unlabelled(path: Path, spec: ModelSpec) -> Sample:
+    """A whole crop, normalised, with an empty label. Raises VolumeError if it cannot be read."""
+    settings = Preprocess(**spec.preprocess)
+    volume: Volume = read_volume(path)
+    grid = CanonicalGrid(volume, settings.spacing)
+    window = grid.whole()
+    image = normalise(grid.extract(volume.array, window), grid.inside(window), settings.clip)
+    return Sample(image, np.zeros(image.shape, np.uint8))
 
 
 def organ_points(label: Volume) -> list[list[float]]:

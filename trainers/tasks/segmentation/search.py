@@ -14,6 +14,7 @@ from scipy.special import entr
 from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.preprocess import CanonicalGrid, Preprocess, Window, normalise
+from trainers.tasks.segmentation.clicks import Clicks, obey
 from trainers.tasks.segmentation.regions import Roi, holds
 
 Floats = npt.NDArray[np.float32]
@@ -28,9 +29,10 @@ SURENESS_GAP = 0.04  # in a region, what is this much less sure than the surest 
 
 @dataclass(frozen=True)
 class Find:
-    """An organ: where, and its class probabilities (class, x, y, z) there."""
+    """An organ: where, the image as the network saw it (x, y, z), and its class probabilities (class, x, y, z)."""
 
     window: Window
+    image: Floats
     maps: Floats
 
     @property
@@ -61,14 +63,26 @@ class Search:
         volume: Volume,
         settings: Preprocess,
         organs: int,
-        probabilities: Callable[[Floats, bool], Floats],
+        probabilities: Callable[[Floats, bool, Floats | None], Floats],
         average: bool,
         monitor: Monitor,
+        clicks: Callable[[CanonicalGrid], Clicks | None] = lambda grid: None,
     ) -> None:
-        """`organs`: how many a patient has. `probabilities`: runs the network on a window, in more views if asked."""
+        """Looks at nothing yet.
+
+        Args:
+            volume: the image.
+            settings: how it is seen.
+            organs: how many a patient has.
+            probabilities: runs the network on a window, in more views if asked, with the marks of corrections.
+            average: whether more views are asked for.
+            monitor: hears of progress.
+            clicks: the corrections, on the image's grid.
+        """
         self.volume, self.settings, self.organs = volume, settings, organs
         self.probabilities, self.average, self.monitor = probabilities, average, monitor
         self.grid = CanonicalGrid(volume, settings.spacing)
+        self.clicks = clicks(self.grid)
         self.finds: list[Find] = []
         self.warnings: list[str] = []
         self.seconds = {"pre": 0.0, "infer": 0.0, "post": 0.0}
@@ -102,6 +116,12 @@ class Search:
         self._keep_surest(candidates)
         if not self.finds:
             self.warnings.append("Nothing was found in the region of interest.")
+
+    def where_clicked(self) -> None:
+        """Segments also where a correction says that there is an organ and none was looked for."""
+        for place in self.clicks.places() if self.clicks else ():
+            if not any(_holds(find.window, place) for find in self.finds):
+                self.finds.append(self._look(Window.around(place, self.settings.window), self.average))
 
     def _keep_surest(self, candidates: Sequence[Find]) -> None:
         best = max((c.sureness for c in candidates), default=0.0)
@@ -144,11 +164,14 @@ class Search:
         started = time.perf_counter()
         image = self.grid.extract(self.volume.array, window)
         image = normalise(image, self.grid.inside(window), self.settings.clip)
+        marks = self.clicks.inside(window) if self.clicks else {}
+        guide = self.clicks.channels(window) if self.clicks and marks else None
         prepared = time.perf_counter()
-        maps = largest_pieces(self.probabilities(image, average), organs)
+        maps = obey(self.probabilities(image, average, guide), marks)
+        maps = largest_pieces(maps, organs, [v for index, places in marks.items() if index for v in places])
         self.seconds["pre"] += prepared - started
         self.seconds["infer"] += time.perf_counter() - prepared
-        return Find(window, maps)
+        return Find(window, image, maps)
 
     def _settle(self, find: Find) -> Find:
         """Moves the window until the organ that it shows is in its middle."""
@@ -172,12 +195,13 @@ class Search:
         return any(np.all(np.abs(np.subtract(find.window.start, f.window.start)) < half) for f in self.finds)
 
 
-def largest_pieces(maps: Floats, most: int = 1) -> Floats:
+def largest_pieces(maps: Floats, most: int = 1, wanted: Sequence[npt.NDArray[np.int_]] = ()) -> Floats:
     """Turns all but the largest connected pieces of foreground into background.
 
     Args:
         maps: class probabilities (class, x, y, z).
         most: how many pieces stay; those beside the largest only if they are at least half as large.
+        wanted: voxels whose pieces stay in any case.
     """
     pieces, count = ndimage.label(maps.argmax(0) > 0)
     if count < 2:
@@ -185,6 +209,7 @@ def largest_pieces(maps: Floats, most: int = 1) -> Floats:
     sizes = np.bincount(pieces.ravel())[1:]
     order = sizes.argsort()[::-1][:most]
     kept = [number + 1 for number in order if sizes[number] >= SECOND_SHARE * sizes.max()]
+    kept += [pieces[tuple(place)] for place in wanted]
     stray = (pieces > 0) & ~np.isin(pieces, kept)
     out = maps.copy()
     out[:, stray] = 0
@@ -195,3 +220,9 @@ def largest_pieces(maps: Floats, most: int = 1) -> Floats:
 def entropy_of(maps: Floats) -> Floats:
     """Shannon entropy over the first axis, nats."""
     return entr(maps).sum(0)
+
+
+def _holds(window: Window, place: npt.NDArray[np.float64]) -> bool:
+    """Whether a canonical index lies in a window."""
+    local = place - np.asarray(window.start)
+    return bool(np.all(local >= -0.5) and np.all(local <= np.asarray(window.size) - 0.5))

@@ -13,13 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from trainers.data.cases import Case, CasesError
-from trainers.data.volumes import Volume, read_volume
 from trainers.fit import Batch
 from trainers.losses.adversarial import hinge_generator
 from trainers.networks.blocks import resize
-from trainers.preprocess import CanonicalGrid, Preprocess, normalise
 from trainers.spec import ModelSpec
-from trainers.tasks.segmentation.samples import Sample, as_tensors
+from trainers.tasks.segmentation.samples import as_tensors, load_unlabelled
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 
 
@@ -100,7 +98,7 @@ class SemiSupervisedTask(SegmentationTask):
         losses = super()._generator_losses(batch)
         if not batch["active"]:
             return losses
-        logits = self.networks["generator"](batch["unlabelled"]).float()
+        logits = self.networks["generator"](self._inputs(batch["unlabelled"])).float()
         scores = self._judge(batch["unlabelled"], torch.softmax(logits, 1))
         losses["fooled"] = self.semi.adversarial * hinge_generator(None, scores)
         losses["self_training"] = self.semi.self_training * self_training(logits, scores.detach())
@@ -120,13 +118,3 @@ def self_training(logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     trusted = (resize(scores, logits.shape[2:])[:, 0] > 0).float()
     each = functional.cross_entropy(logits, logits.detach().argmax(1), reduction="none")
     return (each * trusted).sum() / trusted.sum().clamp(min=1)
-
-
-def load_unlabelled(path: Path, spec: ModelSpec) -> Sample:
-    """A whole crop, normalised, with an empty label. Raises VolumeError if it cannot be read."""
-    settings = Preprocess(**spec.preprocess)
-    volume: Volume = read_volume(path)
-    grid = CanonicalGrid(volume, settings.spacing)
-    window = grid.whole()
-    image = normalise(grid.extract(volume.array, window), grid.inside(window), settings.clip)
-    return Sample(image, np.zeros(image.shape, np.uint8))

@@ -21,8 +21,9 @@ from trainers.networks import build
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
-from trainers.tasks.segmentation.samples import as_tensors, load_samples
+from trainers.tasks.segmentation.samples import Sample, as_tensors, load_samples
 
+HEAVIEST = 10.0
 DISCRIMINATOR = {"name": "PatchDiscriminator", "spatial_dims": 3, "channels": 24}
 
 
@@ -34,12 +35,15 @@ class SegmentationConfig:
         patch: size of a training image, voxels; a multiple of 8.
         adversarial: weight of the adversarial term; 0 trains without a discriminator, the default:
             the gain with plenty of labels was not measured.
+        balance: how strongly rare labels count in the cross-entropy: each class by its share of the voxels to the power
+            of minus this; 0 counts all alike.
         replay: share of each batch that is drawn from the replay cases, if there are any.
         seed: of batches and augmentation.
     """
 
     patch: tuple[int, int, int] = (40, 56, 40)
     adversarial: float = 0.0
+    balance: float = 0.0
     replay: float = 0.5
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -88,7 +92,8 @@ class SegmentationTask(TrainingTask):
                 {**DISCRIMINATOR, "in_channels": 1 + self.classes, "num_layers_d": halvings}
             )
         self._augment = segmentation_augmentation(config.patch, config.augmentation)
-        self._supervised = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
+        weights = class_weights(self.samples, self.classes, config.balance) if config.balance else None
+        self._supervised = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, weight=weights)
 
     def phases(self) -> list[Phase]:
         """Discriminator first, if there is one, then the segmentation network."""
@@ -121,9 +126,17 @@ class SegmentationTask(TrainingTask):
         pool = self.replayed if self.replayed and random.random() < self.config.replay else self.samples
         return pool[int(random.integers(len(pool)))]
 
+    def _inputs(self, images: torch.Tensor, guide: torch.Tensor | None = None) -> torch.Tensor:
+        """What the network takes: images and, if it can be corrected, the marks of corrections, which may be none."""
+        if not self.spec.clicks:
+            return images
+        none = images.new_zeros(len(images), self.classes, *images.shape[2:]) if guide is None else guide
+        return torch.cat([images, none], 1)
+
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        logits = self.networks["generator"](batch["image"]).float()
-        losses = {"dice_ce": self._supervised(logits, batch["label"])}
+        self._supervised.to(batch["image"].device)
+        logits = self.networks["generator"](self._inputs(batch["image"], batch.get("guide"))).float()
+        losses = self._supervise(logits, batch)
         if self.config.adversarial:
             fake = self._judge(batch["image"], torch.softmax(logits, 1))
             losses["adversarial"] = self.config.adversarial * hinge_generator(None, fake)
@@ -131,9 +144,13 @@ class SegmentationTask(TrainingTask):
             losses["regulariser"] = self.regulariser(self.networks["generator"])
         return losses
 
+    def _supervise(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        """What the label says of the logits (b, class, x, y, z)."""
+        return {"dice_ce": self._supervised(logits, batch["label"])}
+
     def _discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            made = torch.softmax(self.networks["generator"](batch["image"]).float(), 1)
+            made = torch.softmax(self.networks["generator"](self._inputs(batch["image"])).float(), 1)
         truth = one_hot(batch["label"], self.classes)
         real, fake = (self._judge(batch["image"], mask) for mask in (truth, made))
         return {"hinge": hinge_discriminator(real, fake)}
@@ -141,3 +158,14 @@ class SegmentationTask(TrainingTask):
     def _judge(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The discriminator's opinion of an image with its mask, per patch."""
         return self.networks["discriminator"](torch.cat([image, mask], 1))[-1].float()
+
+
+def class_weights(samples: Sequence[Sample], classes: int, power: float) -> torch.Tensor:
+    """The weight of each class (classes,): its share of the voxels to the power of minus `power`, their mean 1.
+
+    None is more than `HEAVIEST` times another: a label of few voxels would drown all others.
+    """
+    counts = np.sum([np.bincount(s.label.ravel(), minlength=classes) for s in samples], axis=0)
+    weights = np.maximum(counts / counts.sum(), 1e-6) ** -power
+    weights = np.minimum(weights, HEAVIEST * weights.min())
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32))

@@ -22,6 +22,7 @@ from trainers.networks import build
 from trainers.recipes import Recipe
 from trainers.spec import DISCRIMINATOR_FILE, WEIGHTS_FILE, ModelSpec, save_weights
 from trainers.tasks.segmentation.evaluate import Report, evaluate
+from trainers.tasks.segmentation.interactive import train_interactive
 from trainers.tasks.segmentation.task import SegmentationTask
 
 
@@ -61,14 +62,21 @@ def train(
     split = _split(recipe, find_cases(data))
     by_hash = sorted(split.train, key=lambda case: hash_fraction(case.id))
     cases = by_hash[:train_cases] if train_cases else split.train
+    if recipe.interactive:
+        spec = train_interactive(recipe, cases, split.validation, out, monitor)
+        if spec is None:
+            return None
+        record = {**_common(recipe, split, len(cases)), **spec.training}
+        return _measured(spec.replace(training=record), split.test, out)
     torch.manual_seed(recipe.config.seed)
     task = SegmentationTask(recipe.spec, build(recipe.spec.network), cases, split.validation, config=recipe.config)
     cpu = time.process_time()
     averaged, history = fit(task, recipe.fit, out, monitor)
     if World.from_environment().rank > 0:
         return None
-    record = _record(recipe, split, len(cases), history, time.process_time() - cpu)
-    return _finish(recipe.spec.replace(training=record), averaged, split.test, out)
+    record = {**_common(recipe, split, len(cases)), **_times(history, time.process_time() - cpu)}
+    _save(averaged, out)
+    return _measured(recipe.spec.replace(training=record), split.test, out)
 
 
 def part_ids(spec: ModelSpec, part: Part | str) -> set[str] | None:
@@ -104,31 +112,39 @@ def _split(recipe: Recipe, cases: list[Case]) -> Split:
     return split_cases(cases, recipe.validation, recipe.test)
 
 
-def _finish(spec: ModelSpec, averaged: Mapping[str, nn.Module], test: list[Case], out: Path) -> Report:
-    """Saves the model, measures it, writes its card, and removes the checkpoint, which is of no more use."""
+def _save(averaged: Mapping[str, nn.Module], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     save_weights(averaged["generator"], out / WEIGHTS_FILE)
     if "discriminator" in averaged:
         save_weights(averaged["discriminator"], out / DISCRIMINATOR_FILE)
+
+
+def _measured(spec: ModelSpec, test: list[Case], out: Path) -> Report:
+    """Measures the model, writes its spec and card, and removes the checkpoint, which is of no more use."""
     spec.save(out)
     report = evaluate(out, test)
-    measured = spec.replace(metrics=_metrics(report))
+    measured = spec.replace(metrics={**_metrics(report), **spec.metrics})
     measured.save(out)
     write_card(measured, out)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return report
 
 
-def _record(recipe: Recipe, split: Split, cases: int, history: History, cpu: float) -> dict[str, Any]:
+def _common(recipe: Recipe, split: Split, cases: int) -> dict[str, Any]:
     return {
         "command": f"python -m trainers train segmentation --model {recipe.spec.name} --data DIR --out DIR",
         "cases": cases,
         "split": {"test": [c.id for c in split.test], "validation": [c.id for c in split.validation]},
+        "task": asdict(recipe.config),
+        "fit": asdict(recipe.fit),
+    }
+
+
+def _times(history: History, cpu: float) -> dict[str, Any]:
+    return {
         "minutes": round(history.seconds / 60, 1),
         "cpu_minutes_of_the_last_process": round(cpu / 60, 1),
         "validation_dice_by_step": [[step, round(m["dice_mean"], 4)] for step, m in history.metrics],
-        "task": asdict(recipe.config),
-        "fit": asdict(recipe.fit),
     }
 
 

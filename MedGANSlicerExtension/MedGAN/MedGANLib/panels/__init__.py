@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, List
 
 from . import preferences
+from .clicks import ClicksPanel
 from .compare import ComparePanel
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
@@ -17,9 +18,14 @@ from .disclosure import SECTIONS, Disclosure
 from .findings import FindingsPanel
 from .gallery import GalleryPanel
 from .heat import HeatPanel
+from .history import HistoryPanel
 from .learner import LearnerBoxes
+from .notice import NoticePanel
+from .quality import QualityPanel
 from .reconstruct import ReconstructPanel
+from .review import ReviewPanel
 from .run import RunPanel
+from .runs import RunsPanel
 from .shared import Shared
 from .slice_marks import SliceMarks
 from .status import StatusPanel
@@ -30,6 +36,7 @@ from .versions import VersionsPanel
 
 __all__ = [
     "SECTIONS",
+    "ClicksPanel",
     "ComparePanel",
     "CorrectPanel",
     "DetectPanel",
@@ -47,10 +54,15 @@ __all__ = [
 
 PANELS = (
     StatusPanel,
+    NoticePanel,
     ConnectionPanel,
     StudyPanel,
+    ReviewPanel,
     RunPanel,
     CorrectPanel,
+    QualityPanel,
+    ClicksPanel,
+    HistoryPanel,
     ReconstructPanel,
     ComparePanel,
     DetectPanel,
@@ -60,6 +72,7 @@ PANELS = (
     GalleryPanel,
     LearnerBoxes,
     TrainingPanel,
+    RunsPanel,
     VersionsPanel,
     Disclosure,
     SliceMarks,

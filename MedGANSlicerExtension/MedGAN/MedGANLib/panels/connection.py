@@ -19,7 +19,7 @@ FORGET_TIP = "Takes back what you agreed to: before the next upload to any serve
 
 
 class ConnectionPanel:
-    """Address, token, certificate, and what answered."""
+    """Address, token, certificate, the clinician's name, and what answered."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -31,6 +31,8 @@ class ConnectionPanel:
             ui.addressBox.addItem(address)
         ui.timeoutSpin.value = preferences.timeout()
         ui.accessFrame.setVisible(False)
+        ui.authorEdit.text = shared.workflow.author = preferences.author()
+        ui.authorEdit.connect("textChanged(QString)", self._name_author)
         ui.connectButton.connect("clicked()", self.connect)
         ui.addressBox.lineEdit().connect("returnPressed()", self.connect)
         ui.accessButton.connect("toggled(bool)", ui.accessFrame.setVisible)
@@ -44,6 +46,10 @@ class ConnectionPanel:
             address, authority = ui.addressBox.currentText.strip(), ui.certificateEdit.currentPath or None
             preferences.remember_timeout(ui.timeoutSpin.value)
             self._shared.workflow.connect(address, token, authority, float(ui.timeoutSpin.value))
+
+    def _name_author(self, name: str) -> None:
+        preferences.remember_author(name)
+        self._shared.workflow.author = name.strip()
 
     def _forget(self) -> None:
         preferences.forget_consents()

@@ -215,7 +215,9 @@ FIELDS: Dict[str, Callable[[str, Schema, Any], Any]] = {
 
 
 def make_field(name: str, schema: Schema, saved: Any) -> Optional[Any]:
-    """Returns the row of an option, or None for a kind unknown here (the server then uses its default).
+    """Returns the row of an option, or None for a kind without one (the server then uses its default).
+
+    Corrections, marked `clicks`, have no row: they are clicked in the section *Correct and submit*.
 
     A saved value of another kind, from a scene of an older server, is not used.
     """

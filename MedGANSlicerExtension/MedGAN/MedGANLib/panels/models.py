@@ -70,7 +70,7 @@ class ModelChooser:
         put_text(self._label, model_text(model) if model else "")
         self._label.toolTip = provenance(model) if model else ""
         self.form.draw(model.option_properties if model else {}, self._shared.options_of(model.name) if model else {})
-        self._frame.setVisible(bool(model and model.option_properties))
+        self._frame.setVisible(bool(self.form.fields))
         return True
 
 

@@ -1,4 +1,4 @@
-"""What is remembered in Slicer's settings: addresses, and the servers that may receive images. Never tokens."""
+"""What is remembered in Slicer's settings: addresses, a name, the servers that may receive images. Never tokens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .. import client
 
 ADDRESSES = "MedGAN/Addresses"
 TIMEOUT = "MedGAN/Timeout"
+AUTHOR = "MedGAN/Author"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 KEPT = 5
 CONSENTS = ("MedGAN/ConsentRun", "MedGAN/ConsentStored", "MedGAN/ConsentShapeRun", "MedGAN/ConsentShapeStored")
@@ -40,6 +41,16 @@ def timeout() -> int:
 def remember_timeout(seconds: int) -> None:
     """Keeps how many seconds a server may stay silent."""
     _settings().setValue(TIMEOUT, int(seconds))
+
+
+def author() -> str:
+    """Returns the clinician's name, as it shall stand in the history of labels; empty when it is not told."""
+    return str(_settings().value(AUTHOR) or "")
+
+
+def remember_author(name: str) -> None:
+    """Keeps the clinician's name."""
+    _settings().setValue(AUTHOR, name.strip())
 
 
 def has_consent(server: str, stored: bool, shape: bool = False) -> bool:

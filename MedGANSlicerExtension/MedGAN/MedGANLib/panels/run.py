@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict
+
+from ..records import ModelInfo
 from ..workflow import State
 from .look import allow
 from .models import ModelChooser
@@ -21,6 +24,7 @@ class RunPanel:
         widgets = (ui.modelBox, ui.modelLabel, ui.optionsFrame)
         self._models = ModelChooser(shared, shared.studying, widgets, self._chosen)
         self.form = self._models.form
+        shared.run_settings = self.settings
         ui.runButton.connect("clicked()", self._run)
         ui.undoButton.connect("clicked()", shared.workflow.undo_last)
 
@@ -57,11 +61,13 @@ class RunPanel:
         if model is None:
             return
         self._shared.learn_with(model)
-        self._shared.workflow.run_model(
-            model.name,
-            self._shared.volume,
-            self._models.values(),
-            points=self.form.node("points"),
-            roi=self.form.node("roi"),
-            segmentation=self._shared.segmentation,
-        )
+        self._shared.workflow.run_model(model.name, self._shared.volume, **self.settings(model))
+
+    def settings(self, model: ModelInfo) -> Dict[str, Any]:
+        """Returns how a model is run: as it is set here, or as it was run last when another one is chosen."""
+        where = {"segmentation": self._shared.segmentation}
+        chosen = self._models.model
+        if chosen is None or chosen.name != model.name:
+            return {"options": self._shared.options_of(model.name), **where}
+        places = {"points": self.form.node("points"), "roi": self.form.node("roi")}
+        return {"options": self._models.values(), **places, **where}

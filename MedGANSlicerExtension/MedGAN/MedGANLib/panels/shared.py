@@ -49,6 +49,7 @@ class Shared:
             make better images of those there are.
         detection: The models that look for anomalies.
         learning: The models that give labels to correct, or learn from the clinician.
+        run_settings: Tells how a model is run: arguments of `Workflow.run_model`, as they are set in the section Model.
     """
 
     def __init__(self, ui: Any, workflow: Workflow) -> None:
@@ -60,6 +61,7 @@ class Shared:
         self.reconstruction = Offer(self, "reconstructionModel", lambda m: m.reconstructs)
         self.detection = Offer(self, "detectionModel", lambda m: m.detects)
         self.learning = Offer(self, "learningModel", lambda m: m.detects or _runs_on_study(m))
+        self.run_settings: Callable[[ModelInfo], Dict[str, Any]] = lambda model: {}
         self._active_volume = ""
         self._known: Tuple[str, str] = ("", "")
         self._following = False

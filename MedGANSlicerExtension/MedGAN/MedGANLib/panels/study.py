@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Tuple
 
+import qt
+
 from .. import volumes
 from ..workflow import State
 from .look import allow, put_text, safe
@@ -36,8 +38,12 @@ class StudyPanel:
         if strategies != self._strategies:
             self._strategies = strategies
             self._ui.strategyBox.clear()
-            for name in strategies:
+            for place, name in enumerate(strategies):
                 self._ui.strategyBox.addItem(name)
+                described = state.server.described.get(name, "") if state.server else ""
+                self._ui.strategyBox.setItemData(place, described, qt.Qt.ToolTipRole)
+            default = state.server.default_strategy if state.server else ""
+            self._ui.strategyBox.currentIndex = max(0, self._ui.strategyBox.findText(default))
         self._ui.strategyBox.setVisible(len(strategies) > 1)
 
     def _study_text(self, state: State) -> str:
@@ -47,6 +53,8 @@ class StudyPanel:
         synthetic = volumes.is_synthetic(volume)
         made = "<b>Synthetic:</b> made by a model, not acquired. " if synthetic else ""
         if study.image_id:
-            return f"{made}Study <b>{safe(study.image_id)}</b> of the server: nothing is sent to run a model."
+            offered = state.offered
+            why = f"<br>{safe(offered.reason)}" if offered and offered.id == study.image_id and offered.reason else ""
+            return f"{made}Study <b>{safe(study.image_id)}</b> of the server: nothing is sent to run a model.{why}"
         kept = " If you submit it, the server keeps it marked as synthetic." if synthetic else ""
         return f"{made}Not at the server: it is sent when you run a model, after you agree.{kept}"

@@ -18,6 +18,7 @@ from .anomaly import ANOMALY, make_detection
 from .forms import LABELS, read_multipart, result_file, write_multipart
 from .images import read_nrrd
 from .reconstruction import make_reconstruction
+from .service import SERVICE_ROUTES, ServiceRoutes
 from .synthesis import SYNTHESIS, make_bundle
 from .world import MODEL, Refusal, World
 
@@ -67,7 +68,7 @@ class TestServer:
         self._thread.join(5)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(ServiceRoutes, BaseHTTPRequestHandler):
     """One request."""
 
     world: World
@@ -99,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         self.world.requests.append(f"{method} {self.path}")
         try:
             self._check(parts.path)
-            route, names = _find_route(method, parts.path)
+            route, names = _find_route(method, parts.path, self.world.older)
             getattr(self, route)(*names, body)
         except Refusal as refusal:
             self._refuse(refusal)
@@ -169,7 +170,9 @@ class Handler(BaseHTTPRequestHandler):
         self.world.infer_params.append(params)
         voxels, affine = self._volume(fields)
         self._work(str(params.get("job_id", "")))
-        self._send_result(params, self.world.segment(voxels), affine)
+        clicks = () if self.world.older else params.get("clicks") or ()
+        labels = self.world.correct(self.world.segment(voxels), affine, clicks)
+        self._send_result(params, labels, affine, {"medgan": {"clicks": len(clicks)}} if clicks else {})
 
     def _synthesise(self, body: bytes) -> None:
         fields = read_multipart(self.headers.get("Content-Type", ""), body)
@@ -228,7 +231,9 @@ class Handler(BaseHTTPRequestHandler):
         if stop.wait(self.world.infer_seconds):
             raise Refusal(409, "cancelled", "The job was cancelled.")
 
-    def _send_result(self, params: Mapping[str, Any], labels: np.ndarray, affine: np.ndarray) -> None:
+    def _send_result(
+        self, params: Mapping[str, Any], labels: np.ndarray, affine: np.ndarray, more: Mapping[str, Any]
+    ) -> None:
         times = {"read": 0.1, "pre": 0.1, "infer": 0.5, "post": 0.1, "write": 0.1, "total": 0.9}
         serving = self.world.find(self.world.current).to_json()
         said = {
@@ -237,6 +242,8 @@ class Handler(BaseHTTPRequestHandler):
             "checksum": serving["checksum"],
             "warnings": [],
             "latencies": times,
+            **({} if self.world.older else {"quality": self.world.quality}),
+            **more,
         }
         name, data = result_file(str(params.get("result_extension", ".nii.gz")), labels, affine, said)
         parts = {"params": ("", json.dumps({"label_names": LABELS, **said}).encode()), "image": (name, data)}
@@ -265,7 +272,8 @@ class Handler(BaseHTTPRequestHandler):
         """POST /activelearning/{strategy}."""
         name = self.world.next_study()
         checksum = "SHA256:" + hashlib.sha256(self.world.studies[name]).hexdigest().upper()
-        self._json({"id": name, "name": f"{name}.nrrd", "checksum": checksum, "strategy": {strategy: {}}})
+        said = {} if self.world.older else {"medgan": self.world.offer_json(name, strategy)}
+        self._json({"id": name, "name": f"{name}.nrrd", "checksum": checksum, "strategy": {strategy: {}}, **said})
 
     def get_image(self, body: bytes) -> None:
         """GET /datastore/image?image=ID."""
@@ -296,7 +304,11 @@ class Handler(BaseHTTPRequestHandler):
         replaced = name in self.world.labels
         self.world.labels[name] = fields["label"][1]
         counts = {str(v): int((labels == v).sum()) for v in np.unique(labels) if v}
-        self._json({"image": name, "label": name, "medgan": {"voxels": counts, "replaced": replaced}})
+        params = json.loads(fields["params"][1] or b"{}") if "params" in fields else {}
+        self.world.label_params.append(params)
+        number = self.world.book.add(name, fields["label"][1], str(params.get("author", "")))
+        more = {} if self.world.older else {"training": None, "history": number}
+        self._json({"image": name, "label": name, "medgan": {"voxels": counts, "replaced": replaced, **more}})
 
     def verdicts(self, model: str, body: bytes) -> None:
         """GET /verdict/{model}."""
@@ -321,9 +333,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def train(self, model: str, body: bytes) -> None:
         """POST /train/{model}."""
-        self.world.train_requests.append(json.loads(body or b"{}"))
-        self.world.start_training()
-        self._json(self.world.training_json())
+        asked = json.loads(body or b"{}")
+        self.world.train_requests.append(asked)
+        run = self.world.start_training(model, str(asked.get("author", "")))
+        self._json(self.world.training_json(run))
 
     def train_status(self, body: bytes) -> None:
         """GET /train/; every question moves the run one epoch on."""
@@ -375,8 +388,8 @@ ROUTES = (
 )
 
 
-def _find_route(method: str, path: str) -> Tuple[str, Tuple[str, ...]]:
-    for verb, pattern, name in ROUTES:
+def _find_route(method: str, path: str, older: bool) -> Tuple[str, Tuple[str, ...]]:
+    for verb, pattern, name in ROUTES if older else (*SERVICE_ROUTES, *ROUTES):
         match = re.fullmatch(pattern, path)
         if match and verb == method:
             return name, match.groups()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional
@@ -10,32 +9,33 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 import numpy as np
 
 from .anomaly import ANOMALY, anomaly_json, blobs
+from .clicking import clicks_schema, corrected
 from .images import BRIGHT, phantom, write_nrrd
+from .labels import LabelBook
 from .reconstruction import reconstructions_json
+from .refusal import Refusal
+from .running import EPOCHS, MODEL, STARTED, Run, Version
 from .synthesis import SYNTHESIS, synthesis_json
 
-MODEL = "hippocampus_segmentation"
-EPOCHS = 8
+GOOD = {"expected_dice": 0.87, "low": 0.80, "high": 0.91, "light": "green", "text": "This looks like good results did."}
 
 
-class Refusal(Exception):
-    """An answer of 400 and above, by the error contract."""
-
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.hint = status, code, message, hint
+def light_of(dice: float) -> str:
+    """Returns the light of an expected Dice."""
+    return "red" if dice < 0.7 else "amber" if dice < 0.8 else "green"
 
 
 def _option(kind: str, title: str, description: str, **more: Any) -> Dict[str, Any]:
     return {"type": kind, "title": title, "description": description, **more}
 
 
-def model_options() -> Dict[str, Any]:
-    """Returns a JSON Schema with every kind of option that docs/api.md names."""
+def model_options(clicks: bool = True) -> Dict[str, Any]:
+    """Returns a JSON Schema with every kind of option that docs/api.md names; corrections only with `clicks`."""
     number3 = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
     return {
         "type": "object",
         "properties": {
+            **({"clicks": clicks_schema()} if clicks else {}),
             "points": _option(
                 "array",
                 "Points",
@@ -67,48 +67,6 @@ def model_options() -> Dict[str, Any]:
 
 
 @dataclass
-class Version:
-    """One version of the model."""
-
-    name: str
-    origin: str
-    state: str
-    dice: float
-    parent: Optional[str] = None
-    reason: str = ""
-
-    def to_json(self) -> Dict[str, Any]:
-        """Returns the entry of `GET /models/{name}/versions`."""
-        day = 20 + int(self.name[1:])
-        return {
-            "version": self.name,
-            "origin": self.origin,
-            "state": self.state,
-            "created": f"2026-11-{day}T10:15:00Z",
-            "parent": self.parent,
-            "checksum": "sha256:" + hashlib.sha256(self.name.encode()).hexdigest(),
-            "metrics": {"dice_mean": {"value": self.dice, "higher_is_better": True}},
-            "reason": self.reason,
-        }
-
-
-@dataclass
-class Run:
-    """A training run; `dice` is what its candidate will reach."""
-
-    name: str
-    dice: float
-    epoch: int = 0
-    state: str = "starting"
-    verdict: Optional[Dict[str, Any]] = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it goes on."""
-        return self.state in ("starting", "training", "validating")
-
-
-@dataclass
 class World:
     """The state of the test server.
 
@@ -129,6 +87,14 @@ class World:
         anomaly: What the server says of its anomaly model; empty when it has none.
         heat: Makes its heat map of a volume's voxels.
         verdicts: Study's id -> `normal` or `abnormal`.
+        older: Whether it is a server from before corrections, review lists, queues and histories.
+        correct: Repairs a label map by clicks, given its matrix and them.
+        quality: What its judge says of every result; None when it has none.
+        expected: Study's id -> Dice that its judge expects there.
+        queue: Runs that wait, the next one first.
+        runs: All runs that were started, the newest last.
+        auto_train: After how many submitted labels it says that a run is queued.
+        book: The history of the labels.
     """
 
     infer_seconds: float = 0.0
@@ -153,6 +119,16 @@ class World:
     anomaly: Dict[str, Any] = field(default_factory=anomaly_json)
     heat: Callable[[np.ndarray], np.ndarray] = blobs
     verdicts: Dict[str, str] = field(default_factory=dict)
+    older: bool = False
+    correct: Callable[..., np.ndarray] = corrected
+    quality: Optional[Dict[str, Any]] = field(default_factory=lambda: dict(GOOD))
+    expected: Dict[str, float] = field(default_factory=dict)
+    queue: List[Run] = field(default_factory=list)
+    runs: List[Run] = field(default_factory=list)
+    auto_train: int = 0
+    labels_at_start: int = 0
+    label_params: List[Mapping[str, Any]] = field(default_factory=list)
+    book: LabelBook = field(default_factory=LabelBook)
 
     def add_phantoms(self, count: int) -> None:
         """Adds synthetic studies called case_1, case_2 …"""
@@ -183,9 +159,10 @@ class World:
             raise Refusal(404, "unknown_version", f"There is no version '{name}'.")
         return found
 
-    def start_training(self) -> Run:
-        """Starts a run."""
-        if self.run and self.run.running:
+    def start_training(self, model: str = MODEL, author: str = "", reason: str = "asked") -> Run:
+        """Starts a run, or lets it wait while another one goes on."""
+        going_on = self.run is not None and self.run.running
+        if going_on and (self.older or any(waiting.model == model for waiting in self.queue)):
             raise Refusal(409, "busy", "A training run is going on.", "Wait until it is done, or stop it.")
         if len(self.labels) + len(self.verdicts) < 2:
             raise Refusal(
@@ -194,13 +171,39 @@ class World:
                 f"Training needs 2 labelled studies, there are {len(self.labels)}.",
                 "Label more studies.",
             )
-        self.run = Run(f"20261123-1015{len(self.versions):02d}-a1b2", self.candidate_dice)
-        return self.run
+        number = len(self.runs) + len(self.queue)
+        run = Run(f"20261123-1015{number:02d}-a1b2", self.candidate_dice, model=model, author=author, reason=reason)
+        run.started = STARTED + 900.0 * number
+        if going_on:
+            run.state = "queued"
+            self.queue.append(run)
+        else:
+            self._begin(run)
+        return run
+
+    def _begin(self, run: Run) -> None:
+        run.state = "starting"
+        self.run, self.labels_at_start = run, len(self.labels)
+        self.runs.append(run)
+
+    def cancel_run(self, name: str) -> None:
+        """Cancels a run, active or waiting."""
+        waiting = next((run for run in self.queue if run.name == name), None)
+        if waiting is not None:
+            self.queue.remove(waiting)
+            waiting.state = "cancelled"
+            self.runs.append(waiting)
+        elif self.run is not None and self.run.name == name and self.run.running:
+            self.run.state = "cancelled"
+        else:
+            raise Refusal(404, "unknown_run", f"There is no run '{name}' that could be cancelled.")
 
     def advance(self) -> None:
         """Moves the training run one epoch on; at the end the gate speaks."""
         run = self.run
         if run is None or not run.running:
+            if self.queue:
+                self._begin(self.queue.pop(0))
             return
         run.epoch += 1
         run.state = "training"
@@ -235,49 +238,81 @@ class World:
         }
         run.state = "promoted" if better else "refused"
 
-    def training_json(self) -> Dict[str, Any]:
-        """Returns the answer of `GET /train/`."""
-        run = self.run
+    def training_json(self, asked: Optional[Run] = None) -> Dict[str, Any]:
+        """Returns the answer of `GET /train/`, or of `POST /train/{model}` for the run that was asked for."""
+        run = asked or self.run
         if run is None:
             raise Refusal(404, "no_training", "Nothing was trained yet.")
-        start = self.versions[0].dice
-        loss = [[e, round(0.62 * 0.8**e + 0.03 * (e % 2), 4)] for e in range(1, run.epoch + 1)]
-        metric = [[0, start]] + [
-            [e, round(start + (run.dice - start) * e / EPOCHS, 4)] for e in range(1, run.epoch + 1)
-        ]
-        details = {
-            "model": MODEL,
-            "run": run.name,
-            "state": run.state,
-            "epoch": run.epoch,
-            "epochs": EPOCHS,
-            "step": run.epoch * 10,
-            "steps": EPOCHS * 10,
-            "eta_seconds": float((EPOCHS - run.epoch) * 6),
-            "seconds": run.epoch * 6.0,
-            "loss": loss,
-            "metric": metric,
-            "metric_name": "dice_mean",
-            "cases": {"train": max(1, len(self.labels) - 2), "validation": 2},
-            "verdict": run.verdict,
-            "error": None,
-        }
+        cases = {"train": max(1, len(self.labels) - 2), "validation": 2}
+        waiting = [] if self.older else [self._waiting(n, other) for n, other in enumerate(self.queue, start=1)]
         return {
             "id": run.name,
             "status": self._monai_status(run),
             "start_ts": "2026-11-23 10:15:00",
-            "request": {"model": MODEL},
-            "medgan": details,
+            "request": {"model": run.model},
+            "medgan": {**run.progress(self.versions[0].dice), "cases": cases, "position": self._position(run)},
+            "queue": waiting,
         }
+
+    def _position(self, run: Run) -> int:
+        return self.queue.index(run) + 1 if run in self.queue else 0
+
+    @staticmethod
+    def _waiting(position: int, run: Run) -> Dict[str, Any]:
+        asked = "2026-11-23T10:20:00Z"
+        return {"run": run.name, "model": run.model, "position": position, "requested": asked, "author": run.author}
+
+    def runs_json(self, limit: int) -> List[Dict[str, Any]]:
+        """Returns the answer of `GET /train/runs`."""
+        waiting = [
+            {**run.progress(0.0), "position": place} for place, run in reversed(list(enumerate(self.queue, start=1)))
+        ]
+        return [*waiting, *[run.progress(self.versions[0].dice) for run in reversed(self.runs)]][:limit]
+
+    def serving_json(self) -> Dict[str, Any]:
+        """Returns the answer of `GET /serving`."""
+        serving, run = self.find(self.current), self.run
+        training = {"model": run.model, "run": run.name, "state": run.state} if run and run.running else None
+        return {
+            "models": {MODEL: {"version": self.current, "since": serving.created, "reason": serving.reason}},
+            "training": training,
+            "submitted_since": {MODEL: max(0, len(self.labels) - self.labels_at_start)},
+            "auto_train": self.auto_train,
+        }
+
+    def review_json(self, model: str) -> Dict[str, Any]:
+        """Returns the answer of `GET /review/{model}`."""
+        open_ones = [name for name in self.studies if name not in self.labels and name not in self.synthetic]
+        ordered = sorted(open_ones, key=lambda name: self.expected.get(name, 2.0))
+        scored = sum(name in self.expected for name in open_ones)
+        studies = [self._review_of(name) for name in ordered]
+        counts = {"scored": scored, "waiting": len(open_ones) - scored}
+        return {"model": model, "version": self.current, **counts, "studies": studies}
+
+    def _review_of(self, name: str) -> Dict[str, Any]:
+        dice = self.expected.get(name)
+        spread = {"low": None, "high": None} if dice is None else {"low": dice - 0.06, "high": dice + 0.04}
+        light = None if dice is None else light_of(dice)
+        known = {"version": self.current if dice is not None else "", "stale": False, "reserved": False}
+        return {"id": name, "expected_dice": dice, **spread, "light": light, **known}
+
+    def offer_json(self, name: str, strategy: str) -> Dict[str, Any]:
+        """Returns `medgan` of `POST /activelearning/{strategy}`."""
+        dice = self.expected.get(name)
+        reason = "Nothing is known of it yet." if dice is None else f"The model expects a Dice of {dice:.2f} on it."
+        light = None if dice is None else light_of(dice)
+        return {"strategy": strategy, "reason": reason, "expected_dice": dice, "light": light, "version": self.current}
 
     @staticmethod
     def _monai_status(run: Run) -> str:
         names = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", "starting": "SUBMITTED"}
+        names["queued"] = "QUEUED"
         return names.get(run.state, "RUNNING")
 
     def info_json(self) -> Dict[str, Any]:
         """Returns the answer of `GET /info/`."""
         limits = {"max_upload_mb": 1024, "max_voxels": 268435456}
+        preferred = {} if self.older else {"default_strategy": "hybrid"}
         return {
             "name": "MedGAN",
             "description": "MedGAN test server",
@@ -290,15 +325,18 @@ class World:
                 **({ANOMALY: self.anomaly} if self.anomaly else {}),
             },
             "trainers": {MODEL: {"description": "Fine-tunes on submitted labels.", "config": {}}},
-            "strategies": {
-                "uncertainty": {"description": "Where the model is least sure"},
-                "random": {"description": "Any study"},
-            },
+            "strategies": self._strategies(),
             "scoring": {},
             "train_stats": {},
             "datastore": self.datastore_json(),
-            "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token)},
+            "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token), **preferred},
         }
+
+    def _strategies(self) -> Dict[str, Any]:
+        if self.older:
+            return {"uncertainty": {"description": "Where the model is least sure"}, "random": {}}
+        described = {"random": "Any study", "hybrid": "Where the model is worst, and unlike what was labelled"}
+        return {name: {"description": text} for name, text in described.items()}
 
     def verdict_counts(self) -> Dict[str, int]:
         """Returns how many studies are marked."""
@@ -318,7 +356,7 @@ class World:
             "output": "labelmap",
             "title": "Hippocampus segmentation",
             "inputs": [{"name": "image", "modality": "MR T1"}],
-            "options": model_options(),
+            "options": model_options(not self.older),
             "version": self.current,
             "checksum": serving["checksum"],
             "metrics": serving["metrics"],

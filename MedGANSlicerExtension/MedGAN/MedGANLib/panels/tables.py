@@ -1,0 +1,37 @@
+"""Tables that the panels fill with text: rows to choose from, never to write into."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import qt
+
+ROW, HEADER = 22, 26
+
+
+def prepare_table(table: Any, columns: Sequence[str], *wide: int) -> None:
+    """Gives a table its columns; those in `wide` share the space that is left."""
+    table.columnCount = len(columns)
+    table.setHorizontalHeaderLabels(list(columns))
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(ROW)
+    table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    for column in wide:
+        table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
+    table.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
+    table.setWordWrap(False)
+    table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+    table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+    table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+
+
+def fill_table(table: Any, rows: Sequence[Sequence[str]], tips: Sequence[str], most: int) -> None:
+    """Shows rows of texts, as high as they are but for `most` rows at most; each row has a tip."""
+    table.clearContents()
+    table.rowCount = len(rows)
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            cell = qt.QTableWidgetItem(text)
+            cell.setToolTip(tips[row])
+            table.setItem(row, column, cell)
+    table.setFixedHeight(ROW * max(1, min(len(rows), most)) + HEADER)

@@ -1,0 +1,82 @@
+"""Scoring: looks at every study with the version that serves, so that the next one can be chosen without waiting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+
+from monailabel_app.activelearning.scores import info_of, scores_of
+from monailabel_app.datastore import StudyDatastore
+from monailabel_app.errors import MedGANError
+from monailabel_app.infers.segmentation import SegmentationInfer, check_scale
+from trainers.data.volumes import VolumeError, read_volume
+from trainers.monitor import Monitor
+from trainers.tasks.segmentation import Segmentation
+from trainers.tasks.segmentation.quality import label_names
+
+logger = logging.getLogger(__name__)
+
+
+class StudyScoring(ScoringMethod):
+    """Scores the acquired studies that have no score of the version that serves; those without a label come first.
+
+    Args:
+        task: the model to score with.
+    """
+
+    def __init__(self, task: SegmentationInfer) -> None:
+        super().__init__(f"What {task.model} says of each study: entropy, realism, expected Dice, features.")
+        self.task = task
+
+    def __call__(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
+        """Scores all that are due, one by one; for MONAI Label's clients, in a process of its own."""
+        count = 0
+        for study in self.due(datastore):
+            self.score(study, datastore)
+            count += 1
+        return {"scored": count}
+
+    def due(self, datastore: StudyDatastore) -> Iterator[str]:
+        """The studies that are to be scored, looked up anew after each: one may have come or gone meanwhile."""
+        done: set[str] = set()
+        while study := self._next(datastore, done):
+            done.add(study)
+            yield study
+
+    def score(self, study: str, datastore: StudyDatastore, monitor: Monitor = Monitor()) -> None:
+        """Looks at one study and stores what is seen.
+
+        A study that the model cannot look at, e.g. without a clinician's point, is remembered as such.
+        """
+        version = self.task.registry.current(self.task.model)
+        model = self.task.cache.get(version)
+        found = self._look(model, study, datastore, monitor)
+        entry = info_of(found, label_names(self.task.spec), self.task.model, version.name)
+        try:
+            datastore.update_image_info(study, entry)
+        except MedGANError:
+            logger.info("A study went while it was scored.")
+
+    def _next(self, datastore: StudyDatastore, done: set[str]) -> str | None:
+        version, made = self.task.registry.current(self.task.model).name, set(datastore.synthetic_images())
+        order = [*datastore.get_unlabeled_images(), *datastore.get_labeled_images()]
+        for study in (name for name in order if name not in made and name not in done):
+            try:
+                if scores_of(datastore.get_image_info(study), self.task.model, version) is None:
+                    return study
+            except MedGANError:
+                continue
+        return None
+
+    def _look(self, model: Any, study: str, datastore: StudyDatastore, monitor: Monitor) -> Segmentation | None:
+        try:
+            image = read_volume(datastore.image_path(study), self.task.limits)
+            check_scale(image, self.task.spec)
+            found: Segmentation = model(image, test_time_augmentation=False, monitor=monitor)
+            return found
+        except (VolumeError, MedGANError) as error:
+            logger.info("not scored: %s", error.code)
+            return None

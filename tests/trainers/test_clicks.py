@@ -1,0 +1,230 @@
+"""Corrections: where they are on the network's grid, what they look like to it, and that they are obeyed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.trainers.conftest import ball
+from trainers.data.volumes import Volume, VolumeError
+from trainers.networks import build
+from trainers.preprocess import CanonicalGrid, Window
+from trainers.spec import ModelSpec
+from trainers.tasks.segmentation import Segmenter
+from trainers.tasks.segmentation.clicks import Click, Clicks, channels, obey
+from trainers.tasks.segmentation.errors import correct
+from trainers.tasks.segmentation.search import largest_pieces
+from trainers.tasks.segmentation.steering import features_of, last_layer, steer
+
+VALUES = [0, 3, 7]
+
+
+def grid(shape: tuple[int, int, int] = (16, 16, 16), affine: np.ndarray | None = None) -> CanonicalGrid:
+    return CanonicalGrid(Volume(np.zeros(shape, np.uint8), np.eye(4) if affine is None else affine), (1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def spec(tiny_spec: ModelSpec) -> ModelSpec:
+    return replace(tiny_spec, clicks=2.0, network={**tiny_spec.network, "in_channels": 4})
+
+
+class Blank(nn.Module):
+    """Finds nothing, and keeps what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x)
+        sure = torch.zeros(len(x), 3, *x.shape[2:])
+        sure[:, 0] = 9.0
+        return sure + 0 * self.weight
+
+
+def test_a_click_is_one_voxel_and_a_scribble_a_line() -> None:
+    clicks = Clicks([Click(3, ((2.2, 4.0, 5.0),)), Click(7, ((1, 1, 1), (1, 1, 4), (3, 1, 4)))], grid(), VALUES, 2.0)
+    marks = clicks.inside(grid().whole())
+    assert marks[1].tolist() == [[2, 4, 5]]
+    assert sorted(map(tuple, marks[2])) == [(1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (2, 1, 4), (3, 1, 4)]
+
+
+def test_a_click_is_at_the_same_place_of_the_patient_in_any_orientation() -> None:
+    flipped = np.diag([-1.0, 1.0, 2.0, 1.0])
+    flipped[:3, 3] = (15.0, 0.0, 0.0)
+    turned = grid((16, 16, 8), flipped)
+    (index, voxels), *_ = Clicks([Click(3, ((4.0, 5.0, 6.0),))], turned, VALUES, 2.0).marked
+    place = turned.affine @ [*voxels[0], 1.0]
+    assert index == 1
+    assert np.abs(place[:3] - (4.0, 5.0, 6.0)).max() <= 0.5
+
+
+def test_a_later_correction_holds_against_an_earlier_one() -> None:
+    clicks = Clicks([Click(3, ((2, 2, 2),)), Click(0, ((2, 2, 2),))], grid(), VALUES, 2.0)
+    assert {k: v.tolist() for k, v in clicks.inside(grid().whole()).items()} == {0: [[2, 2, 2]]}
+
+
+def test_the_channels_fall_off_as_a_gaussian() -> None:
+    found = channels({2: np.array([[4, 4, 4], [4, 4, 5]])}, 3, (9, 9, 9), reach=2.0)
+    assert found.shape == (3, 9, 9, 9)
+    assert found[2, 4, 4, 4] == found[2, 4, 4, 5] == 1.0
+    assert found[2, 6, 4, 4] == pytest.approx(np.exp(-4 / 8))
+    assert found[2, 4, 4, 8] == pytest.approx(np.exp(-9 / 8))  # from the nearer one alone: marks do not add up
+    assert not found[:2].any()
+
+
+def test_marks_of_a_window_are_counted_from_its_corner() -> None:
+    clicks = Clicks([Click(3, ((9, 9, 9),)), Click(3, ((1, 1, 1),))], grid(), VALUES, 2.0)
+    assert clicks.inside(Window((8, 8, 8), (4, 4, 4)))[1].tolist() == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("click", "code", "says"),
+    [
+        (Click(3, ((99.0, 1.0, 1.0),)), "outside_image", r"Correction 1, at R 99\.0, 1\.0, 1\.0 S mm, lies outside"),
+        (Click(3, ((1.0, 1.0, 1.0), (1.0, 1.0, -5.0))), "outside_image", "lies outside"),
+        (Click(5, ((1.0, 1.0, 1.0),)), "wrong_labels", "label 5. Known: 0, 3, 7"),
+    ],
+)
+def test_impossible_corrections_are_named(click: Click, code: str, says: str) -> None:
+    with pytest.raises(VolumeError, match=says) as caught:
+        Clicks([click], grid(), VALUES, 2.0)
+    assert caught.value.code == code
+
+
+def test_a_clicked_voxel_has_the_label_that_was_clicked(spec: ModelSpec) -> None:
+    image, _ = ball((16, 16, 16), (7.5, 7.5, 7.5))
+    fine = Volume(np.repeat(image, 2, 2), np.diag([1.0, 1.0, 0.5, 1.0]))
+    given = [Click(7, ((3.0, 4.0, 5.5),)), Click(3, ((9.0, 9.0, 2.0), (9.0, 9.0, 4.0)))]
+    segmenter = Segmenter.from_network(spec, Blank())
+    label = segmenter(fine, clicks=given, test_time_augmentation=False).label.array
+    assert label[3, 4, 11] == 7
+    assert label[9, 9, 4] == 3 and label[9, 9, 8] == 3
+    assert not segmenter(fine, test_time_augmentation=False).label.array.any()
+
+
+def test_the_network_sees_image_and_marks_side_by_side(spec: ModelSpec) -> None:
+    network, image = Blank(), Volume(ball((16, 16, 16), (7.5, 7.5, 7.5))[0], np.eye(4))
+    segmenter = Segmenter.from_network(spec, network)
+    segmenter(image, clicks=[Click(0, ((1, 2, 3),)), Click(7, ((4, 5, 6),))], test_time_augmentation=False)
+    segmenter(image, test_time_augmentation=False)
+    marked, plain = network.seen
+    assert marked.shape == (1, 4, 16, 16, 16)
+    assert marked[0, 1].argmax() == np.ravel_multi_index((1, 2, 3), (16, 16, 16))
+    assert marked[0, 3].argmax() == np.ravel_multi_index((4, 5, 6), (16, 16, 16))
+    assert not marked[0, 2].any() and not plain[0, 1:].any()
+    assert torch.equal(marked[0, 0], plain[0, 0])
+
+
+def test_in_a_large_image_a_click_says_where_to_look(spec: ModelSpec) -> None:
+    large = Volume(np.random.default_rng(0).normal(size=(60, 60, 60)).astype(np.float32), np.eye(4))
+    segmenter = Segmenter.from_network(spec, Blank())
+    with pytest.raises(VolumeError, match="Place a point"):
+        segmenter(large, clicks=[Click(0, ((30, 30, 30),))])
+    found = segmenter(large, clicks=[Click(3, ((30, 30, 30),))], test_time_augmentation=False)
+    assert found.label.array[30, 30, 30] == 3
+    assert found.finds[0].window == Window.around((30, 30, 30), (16, 16, 16))
+
+
+def test_a_model_without_channels_for_them_says_so(tiny_spec: ModelSpec) -> None:
+    segmenter = Segmenter.from_network(tiny_spec, build(tiny_spec.network))
+    with pytest.raises(VolumeError, match="cannot be corrected by clicks"):
+        segmenter(Volume(np.ones((16, 16, 16)), np.eye(4)), clicks=[Click(3, ((1, 1, 1),))])
+
+
+def test_obeying_makes_a_copy_and_marked_pieces_stay() -> None:
+    maps = np.zeros((2, 9, 9, 9), np.float32)
+    maps[0] = 1
+    maps[:, 1:5, 1:5, 1:5] = np.array([0, 1])[:, None, None, None]
+    sure = obey(maps, {1: np.array([[8, 8, 8]])})
+    assert sure[1, 8, 8, 8] == 1 and maps[1, 8, 8, 8] == 0
+    assert largest_pieces(sure)[1, 8, 8, 8] == 0
+    assert largest_pieces(sure, 1, [np.array([8, 8, 8])])[1, 8, 8, 8] == 1
+
+
+# Beyond its place
+
+
+def steering(click: tuple[int, int, int], label: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A network that takes all that is bright for label 1: logits before and after a click."""
+    bright = torch.zeros(1, 1, 30, 12, 12)
+    bright[:, :, 2:8, 2:8, 2:8], bright[:, :, 22:28, 2:8, 2:8] = 1, 1
+    features = torch.cat([bright, 1 - bright, torch.rand(1, 2, 30, 12, 12)], 1)
+    logits = torch.cat([1 - bright, 2 * bright - 1, -torch.ones_like(bright)], 1) * 2
+    marks = channels({label: np.array([click])}, 3, (30, 12, 12), 2.0)
+    return logits, steer(logits, features, torch.from_numpy(marks)[None])
+
+
+def test_a_click_turns_what_looks_like_its_place_nearby_and_not_far_away() -> None:
+    before, after = steering((5, 5, 5), 0)
+    assert before.argmax(1)[0, 3, 3, 3] == 1 == before.argmax(1)[0, 25, 5, 5]
+    near = torch.softmax(after, 1)[0, 0, 2:8, 2:8, 2:8].mean() - torch.softmax(before, 1)[0, 0, 2:8, 2:8, 2:8].mean()
+    assert near > 0.1
+    assert torch.equal(after.argmax(1)[0, 20:], before.argmax(1)[0, 20:])
+
+
+def test_where_the_network_agrees_a_click_changes_little() -> None:
+    before, after = steering((5, 5, 5), 1)
+    assert torch.equal(after.argmax(1), before.argmax(1))
+
+
+def test_only_a_linear_last_layer_is_steered(tiny_spec: ModelSpec) -> None:
+    assert last_layer(nn.Sequential(nn.Conv3d(1, 4, 3), nn.Conv3d(4, 3, 1)), 3) is not None
+    assert last_layer(nn.Sequential(nn.Conv3d(1, 3, 3)), 3) is None
+    assert last_layer(nn.Sequential(nn.Conv3d(1, 4, 1)), 3) is None
+    with features_of(nn.Linear(2, 2), 3) as seen:
+        pass
+    assert seen == []
+
+
+# The simulated clinician
+
+
+def test_the_largest_error_is_marked_in_its_middle() -> None:
+    truth = np.zeros((20, 20, 20), np.uint8)
+    truth[2:9, 2:9, 2:9] = 1
+    truth[14:17, 14:17, 14:17] = 2
+    mark = correct(np.zeros_like(truth), truth)
+    assert mark is not None
+    assert mark.index == 1
+    assert mark.voxels.tolist() == [[5, 5, 5]]
+
+
+def test_what_is_wrongly_labelled_is_marked_as_background() -> None:
+    found = np.zeros((9, 9, 9), np.uint8)
+    found[3:6, 3:6, 3:6] = 2
+    mark = correct(found, np.zeros_like(found))
+    assert mark is not None
+    assert (mark.index, mark.voxels.tolist()) == (0, [[4, 4, 4]])
+
+
+def test_nothing_is_marked_where_nothing_is_wrong() -> None:
+    assert correct(np.ones((4, 4, 4), np.uint8), np.ones((4, 4, 4), np.uint8)) is None
+
+
+@pytest.mark.parametrize("scribble", [0.0, 1.0])
+def test_marks_of_chance_lie_in_an_error_and_are_repeatable(scribble: float) -> None:
+    truth = np.zeros((20, 20, 20), np.uint8)
+    truth[2:12, 2:9, 2:9] = 1
+    sizes = []
+    for seed in range(20):
+        marks = [correct(np.zeros_like(truth), truth, np.random.default_rng(seed), scribble) for _ in range(2)]
+        assert marks[0] is not None and marks[1] is not None
+        assert marks[0].voxels.tolist() == marks[1].voxels.tolist()
+        assert (truth[tuple(marks[0].voxels.T)] == 1).all()
+        sizes.append(len(marks[0].voxels))
+    assert (max(sizes) > 3) == bool(scribble)
+
+
+def test_data_folder_of_shipped_model_takes_clicks(tmp_path: Path) -> None:
+    from trainers.recipes import RECIPES
+
+    spec = RECIPES["hippocampus_segmentation"].spec
+    assert spec.network["in_channels"] == 1 + 1 + len(spec.labels)
+    assert spec.clicks > 0
