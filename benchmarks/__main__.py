@@ -109,6 +109,34 @@ def labels(
     _tell("Few labels: Dice on 30 patients not trained on", rows, out / "synthetic_labels.json")
 
 
+@app.command()
+def retrain(out: Out = OUT) -> None:
+    """Ten studies that the server chose are labelled and submitted; how long until a better version serves."""
+    from benchmarks.retrain import measure
+
+    _tell("From ten labels to a better version, through the server", measure(hippocampus(), out), out / "retrain.json")
+
+
+@app.command("active_learning")
+def active_learning(
+    out: Out = OUT,
+    seeds: Annotated[int, typer.Option(help="How often, with other first patients each time.")] = 3,
+    steps: Annotated[int, typer.Option(help="Training steps of each network.")] = 800,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    kept: Annotated[
+        Path | None, typer.Option(help="Folder with rounds of earlier runs, which are not done again.")
+    ] = None,
+) -> None:
+    """Dice against the number of labelled patients for every strategy that chooses them. Takes an hour or more."""
+    from benchmarks.active_learning import Bench, Effort, plot, summary
+
+    with ConsoleMonitor() as monitor:
+        bench = Bench(hippocampus(), out / "active_learning", Effort(steps, threads=threads), monitor, kept)
+        rows = summary(bench.measure(range(seeds)))
+    plot(rows, out / "active_learning.png")
+    _tell("Which study next: Dice on 30 patients not trained on", rows, out / "active_learning.json")
+
+
 def hippocampus() -> Path:
     """The folder of real patients with hippocampi."""
     return real("hippocampus", "hippocampus/images and labels")

@@ -16,6 +16,7 @@ from trainers.console import ConsoleMonitor
 from trainers.data.cases import Case, find_cases, split_cases
 from trainers.data.volumes import Volume, read_label, write_volume
 from trainers.recipes import RECIPES
+from trainers.tasks.segmentation.interactive import without_clicks
 from trainers.tasks.segmentation.train import train as train_recipe
 from trainers.zoo import SHIPPED
 
@@ -47,12 +48,13 @@ def measure(data: Path, out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def weak_models(data: Path, out: Path) -> Path:
+def weak_models(data: Path, out: Path, steps: int = WEAK_STEPS) -> Path:
     """A folder of models whose first version saw eight patients only; trained once, then kept."""
-    folder = out / "models" / MODEL
+    folder = out / f"models-{steps}" / MODEL
     if not (folder / "v0001" / "card.md").is_file():
         recipe = RECIPES[MODEL]
-        recipe = replace(recipe, fit=replace(recipe.fit, steps=WEAK_STEPS))
+        fit = replace(recipe.fit, steps=steps, validate_every=0)
+        recipe = replace(recipe, spec=without_clicks(recipe.spec), fit=fit, interactive=None)
         with ConsoleMonitor() as monitor:
             train_recipe(recipe, data, folder / "v0001", WEAK_CASES, monitor)
         shutil.copytree(SHIPPED / MODEL / "reference", folder / "reference", dirs_exist_ok=True)

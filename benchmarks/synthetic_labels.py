@@ -37,6 +37,7 @@ from trainers.recipes import RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
+from trainers.tasks.segmentation.interactive import without_clicks
 from trainers.tasks.segmentation.semi import SemiSupervisedTask
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 from trainers.tasks.synthesis.images import prepare
@@ -102,7 +103,7 @@ class Bench:
         recipe = RECIPES["hippocampus_segmentation"]
         split = split_cases(find_cases(data), recipe.validation, recipe.test)
         self.train, self.test = split.train, split.test
-        self.spec = recipe.spec.replace(network=NETWORK)
+        self.spec = without_clicks(recipe.spec).replace(network=NETWORK)
         self.out, self.effort, self.monitor = out, effort, monitor
         self.folders = [out] if kept is None else [out, kept]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 import socket
@@ -14,13 +15,27 @@ from rich.console import Console
 from rich.table import Table
 
 from monailabel_app.config import LOOPBACK, SHIPPED_MODELS, TOKEN_VARIABLE, ServerConfig, default_data
+from monailabel_app.dicom import commands
+from monailabel_app.dicom.pull import parse_query
+from monailabel_app.dicom.web import check_url
 from monailabel_app.errors import MedGANError
+from monailabel_app.oidc import check_address, is_address, read_keys, usable_keys
 from monailabel_app.registry import Registry
 from trainers.data.cases import find_cases
 from trainers.spec import ModelNotAvailable
 
+ADMIN_ROLE, RATE_LIMIT = ServerConfig.admin_role, f"{ServerConfig.rate_limit:g}/s"
+
 cli = typer.Typer(help="MedGAN's server for 3D Slicer and MONAI Label clients.", no_args_is_help=True)
 console = Console()
+
+
+class LogFormat(str, enum.Enum):
+    """How the log is written."""
+
+    text = "text"
+    json = "json"
+
 
 Studies = Annotated[Path, typer.Option(help="Folder of NIfTI or NRRD images, or of folders with DICOM series.")]
 Data = Annotated[Path | None, typer.Option(help="Where versions, runs and logs are kept; default STUDIES/.medgan.")]
@@ -61,6 +76,16 @@ def serve(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, to serve https.")
     ] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its key.")] = None,
+    oidc_issuer: Annotated[str, typer.Option(help="Identity provider whose tokens (JWT) are taken.")] = "",
+    oidc_audience: Annotated[str, typer.Option(help="This server's name in those tokens.")] = "",
+    oidc_jwks: Annotated[str, typer.Option(help="File or address of its keys; default: it is asked.")] = "",
+    admin_role: Annotated[str, typer.Option(help="Role in those tokens that makes an administrator.")] = ADMIN_ROLE,
+    rate_limit: Annotated[str, typer.Option(help="Requests of one client, N/s; 0 sets no limit.")] = RATE_LIMIT,
+    log_format: Annotated[LogFormat, typer.Option(help="How the log is written.")] = LogFormat.text,
+    dicomweb: Annotated[str, typer.Option(help="DICOMweb archive that results can be stored in.")] = "",
+    dicomweb_query: Annotated[
+        list[str] | None, typer.Option(help="KEYWORD=VALUE: series to fetch from it at start; can be repeated.")
+    ] = None,
 ) -> None:
     """Serves the models to 3D Slicer and other clients until Ctrl+C."""
     from monailabel_app.start import run
@@ -83,10 +108,24 @@ def serve(
         auto_train=auto_train,
         background_scoring=background_scoring,
         models=_folder(models, "models"),
+        oidc_issuer=oidc_issuer.strip(),
+        oidc_audience=oidc_audience.strip(),
+        oidc_jwks=oidc_jwks.strip(),
+        admin_role=admin_role.strip(),
+        rate_limit=_rate(rate_limit),
+        log_format=log_format.value,
+        dicomweb=dicomweb.strip(),
+        dicomweb_query=tuple(dicomweb_query or ()),
     )
+    _check_provider(config)
+    _check_archive(config)
     _check_address(config)
     _check_writable(config)
     run(config, ssl_certfile, ssl_keyfile)
+
+
+cli.command()(commands.pull)
+cli.command()(commands.push)
 
 
 @cli.command()
@@ -189,6 +228,48 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _rate(text: str) -> float:
+    """`50/s` or `50`."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(/s)?", text.strip())
+    if not found:
+        raise _failure(f"--rate-limit {text!r} is not a number of requests each second, like 50/s.")
+    return float(found[1])
+
+
+def _check_provider(config: ServerConfig) -> None:
+    """Refuses settings with which nobody, or anybody, could log in."""
+    given = (config.oidc_issuer, config.oidc_audience)
+    if not any((*given, config.oidc_jwks)):
+        return
+    if not all(given):
+        raise _failure("--oidc-issuer and --oidc-audience are needed together.")
+    if not config.admin_role:
+        raise _failure("--admin-role must not be empty.")
+    try:
+        _check_keys(config)
+    except (MedGANError, OSError, ValueError, KeyError, TypeError) as error:
+        raise _failure(f"The identity provider's keys cannot be used: {error}.") from error
+
+
+def _check_keys(config: ServerConfig) -> None:
+    """A file is read now; an address must be one whose answers nobody can forge."""
+    source = config.oidc_jwks
+    if not source or is_address(source):
+        check_address(source or config.oidc_issuer)
+    elif not dict(usable_keys(read_keys("", source))):
+        raise ValueError(f"{source} has no public key for signatures")
+
+
+def _check_archive(config: ServerConfig) -> None:
+    """Refuses an address that cannot be one. The archive itself may be away: it is only needed later."""
+    try:
+        parse_query(config.dicomweb_query)
+        if config.dicomweb or config.dicomweb_query:
+            check_url(config.dicomweb)
+    except MedGANError as error:
+        raise _failure(f"--dicomweb: {error}") from error
+
+
 def _check_writable(config: ServerConfig) -> None:
     for folder in (config.studies, config.data):
         try:
@@ -201,10 +282,11 @@ def _check_writable(config: ServerConfig) -> None:
 
 
 def _check_address(config: ServerConfig) -> None:
-    if config.host not in LOOPBACK and not config.token:
+    if config.host not in LOOPBACK and not (config.token or config.oidc_issuer):
         raise _failure(
             f"Others could reach the server on {config.host}, so it needs a token. "
-            f"Set one, e.g. {TOKEN_VARIABLE}=$(openssl rand -hex 16), or leave --host at 127.0.0.1."
+            f"Set one, e.g. {TOKEN_VARIABLE}=$(openssl rand -hex 16), or an identity provider with --oidc-issuer, "
+            "or leave --host at 127.0.0.1."
         )
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family) as probe:

@@ -33,6 +33,12 @@ class ServerConfig:
         background_scoring: whether studies are looked at while nothing else is asked for.
         auto_train: so many new labels of a model start a training of it; 0 never does.
         reservation_minutes: how long a study handed to one client is not handed to another.
+        dicomweb: address of an archive that results go to. dicomweb_query: KEYWORD=VALUE, series to fetch at start.
+        oidc_issuer, oidc_audience: the identity provider, and this server's name there; empty for no such log-in.
+        oidc_jwks: file or address of the provider's keys; empty asks the provider where they are.
+        admin_role: the provider's role for administrators.
+        rate_limit: requests that a client may make each second; 0 sets no limit.
+        log_format: `text`, or `json` for one JSON document a line.
     """
 
     studies: Path
@@ -57,6 +63,14 @@ class ServerConfig:
     auto_train: int = 0
     reservation_minutes: float = 10.0
     models: Path = SHIPPED_MODELS
+    dicomweb: str = ""
+    dicomweb_query: tuple[str, ...] = ()
+    oidc_issuer: str = ""
+    oidc_audience: str = ""
+    oidc_jwks: str = ""
+    admin_role: str = "medgan-admin"
+    rate_limit: float = 50.0
+    log_format: str = "text"
 
     @property
     def loopback(self) -> bool:
@@ -93,7 +107,8 @@ class ServerConfig:
         for key in ("data", "validation", "replay", "models"):
             if values.get(key):
                 values[key] = Path(values[key])
-        values["cors"] = tuple(values.get("cors") or ())
+        for key in ("cors", "dicomweb_query"):
+            values[key] = tuple(values.get(key) or ())
         values.setdefault("data", default_data(studies))
         return cls(studies=Path(studies), token=env.get(TOKEN_VARIABLE, ""), **values)
 

@@ -6,6 +6,7 @@ appear complete, by rename.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import json
 import logging
@@ -56,6 +57,7 @@ class StudyFolder(LocalDatastore):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keeps every other writer out until the body is done; sees the newest state. Can be nested."""
+        self._check_present()
         with self._threads, self._processes:
             self._renew()
             self._depth += 1
@@ -135,6 +137,11 @@ class StudyFolder(LocalDatastore):
 
     # Helpers.
 
+    def _check_present(self) -> None:
+        """A folder that is gone, with its disk perhaps, must not be taken for one whose studies were all removed."""
+        if not Path(self._datastore.image_path()).is_dir():
+            raise FileNotFoundError(errno.ENOENT, "The folder of studies is gone")
+
     def _knows_all(self) -> bool:
         """False if a study was added or removed by others while the index was being changed."""
         present = self._list_files(self._datastore.image_path(), PATTERNS)
@@ -147,11 +154,13 @@ class StudyFolder(LocalDatastore):
 
     def _renew(self) -> None:
         """Takes in what others added, if a folder or the index has changed, and finishes what a crash left undone."""
+        self._check_present()
         stamps = self._stamps()
         if self._depth or (self._seen == stamps and not self._is_unfinished()):
             return
         with self._processes:
             self._seen = ()
+            Path(self._datastore.label_path(None)).mkdir(exist_ok=True)  # somebody may have removed it
             self._reconcile_datastore()
             self._finish_changes()
             self._seen = self._seen or stamps

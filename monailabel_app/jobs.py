@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from monailabel_app.errors import MedGANError
+from monailabel_app.errors import QUEUE_FULL, RETRY_SECONDS, MedGANError
 from trainers.monitor import Cancelled, Monitor
 
 KEPT = 200  # finished jobs that can still be asked about
@@ -24,10 +24,11 @@ class Job(Monitor):
     Args:
         name: the job's id. model: what runs.
         gone: tells whether the client has hung up, which cancels the job; asked at most twice a second.
+        owner: the subject of the person who asked; empty if that is not known.
     """
 
-    def __init__(self, name: str, model: str, gone: Callable[[], bool] = lambda: False) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: str, gone: Callable[[], bool] = lambda: False, owner: str = "") -> None:
+        self.name, self.model, self.owner = name, model, owner
         self.state, self.progress = "queued", 0.0
         self._gone, self._asked = gone, 0.0
         self._cancel = threading.Event()
@@ -70,11 +71,16 @@ class Jobs:
     """
 
     def __init__(self, concurrency: int = 1, max_queue: int = 64) -> None:
-        self._free = concurrency
+        self._free = self._concurrency = concurrency
         self._max_queue = max_queue
         self._waiting: deque[Job] = deque()
         self._table: OrderedDict[str, Job] = OrderedDict()
         self._changed = threading.Condition()
+
+    def counts(self) -> tuple[int, int]:
+        """How many wait, and how many compute."""
+        with self._changed:
+            return len(self._waiting), self._concurrency - self._free
 
     def busy(self) -> bool:
         """Whether all that can compute does, or somebody waits."""
@@ -89,14 +95,16 @@ class Jobs:
             return self._table[name]
 
     @contextmanager
-    def run(self, model: str, name: str = "", gone: Callable[[], bool] = lambda: False) -> Iterator[Job]:
+    def run(
+        self, model: str, name: str = "", gone: Callable[[], bool] = lambda: False, owner: str = ""
+    ) -> Iterator[Job]:
         """Waits for a turn, in order of arrival, then lets the body compute.
 
         Raises:
             MedGANError: `conflict` if a job of that name is active, `busy` if the queue is full.
             Cancelled: while waiting.
         """
-        job = self._enter(Job(name or uuid.uuid4().hex, model, gone))
+        job = self._enter(Job(name or uuid.uuid4().hex, model, gone, owner))
         try:
             with self._turn(job):
                 job.state = "running"
@@ -116,7 +124,8 @@ class Jobs:
             if earlier and earlier.state in ACTIVE:
                 raise MedGANError("conflict", f"A job {job.name!r} is already active.", "Choose another job_id.")
             if len(self._waiting) >= self._max_queue:
-                raise MedGANError("busy", f"{len(self._waiting)} inferences are waiting.", "Try again in a minute.")
+                message, hint = f"{len(self._waiting)} inferences are waiting.", "Try again in a minute."
+                raise MedGANError("busy", message, hint, status=QUEUE_FULL, retry_seconds=RETRY_SECONDS)
             self._table[job.name] = job
             self._table.move_to_end(job.name)
             self._forget_old()

@@ -1,6 +1,10 @@
-"""The limit on a request's size, kept while the body arrives and not after it has filled the disk."""
+"""Limits: on a request's size, kept while the body arrives and not after it has filled the disk; and on how often."""
 
 from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monailabel_app.errors import MedGANError, error_response
 
 FORM_OVERHEAD = 1 << 20  # bytes of a multipart body beside its file
+BURST_SECONDS = 10.0  # so many seconds' worth of requests may come at once
+FAILURES, FAILURE_RATE = 20.0, 1.0  # log-ins that may fail at once, and each second from then on
+MOST_CLIENTS = 4096
 
 
 class BodyLimit:
@@ -58,3 +65,61 @@ class BodyLimit:
             return message
 
         return counted
+
+
+class Buckets:
+    """Token buckets, one a client; those not used for longest are forgotten, which only makes them full.
+
+    Args:
+        rate: tokens that flow in each second. size: tokens that a bucket holds. clock: in seconds.
+    """
+
+    def __init__(self, rate: float, size: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._size, self._clock = rate, size, clock
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """Seconds until the client's bucket holds a token again; 0 if it does."""
+        return max(0.0, (1.0 - self._level(client)) / self._rate)
+
+    def take(self, client: str) -> None:
+        """Takes a token, down to none."""
+        self._levels[client] = (max(0.0, self._level(client) - 1.0), self._clock())
+        self._levels.move_to_end(client)
+        if len(self._levels) > MOST_CLIENTS:
+            self._levels.popitem(last=False)
+
+    def _level(self, client: str) -> float:
+        level, then = self._levels.get(client, (self._size, self._clock()))
+        return min(self._size, level + self._rate * (self._clock() - then))
+
+
+class RateLimits:
+    """How often a client may ask, and how often it may fail to log in.
+
+    Args:
+        rate: requests a second; 0 sets no limit at all. clock: in seconds.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._on = rate > 0
+        self._requests = Buckets(rate or 1.0, max(1.0, rate * BURST_SECONDS), clock)
+        self._failures = Buckets(FAILURE_RATE, FAILURES, clock)
+
+    def take(self, client: str) -> None:
+        """Counts a request. Raises MedGANError `too_many_requests`."""
+        self._check(self._requests, client, "This client asks too often.")
+        self._requests.take(client)
+
+    def count_failure(self, client: str) -> None:
+        """Counts a log-in that failed."""
+        self._failures.take(client)
+
+    def check_failures(self, client: str) -> None:
+        """Raises MedGANError `too_many_requests` if too many log-ins failed."""
+        self._check(self._failures, client, "Too many log-ins failed.")
+
+    def _check(self, buckets: Buckets, client: str, message: str) -> None:
+        seconds = buckets.wait(client) if self._on else 0.0
+        if seconds:
+            raise MedGANError("too_many_requests", message, "Wait a little.", retry_seconds=seconds)

@@ -16,11 +16,15 @@ from monailabel.interfaces.utils.app import app_instance
 
 from monailabel_app import __version__, dicom, errors, processes
 from monailabel_app.config import ServerConfig
+from monailabel_app.dicom.pull import follow
 from monailabel_app.limits import BodyLimit
+from monailabel_app.login import Login
 from monailabel_app.main import MedGANApp
+from monailabel_app.metrics import Metrics
 from monailabel_app.routes import ROUTERS
 from monailabel_app.security import Guard
 from monailabel_app.services import Services
+from monailabel_app.tracing import Trace
 
 logger = logging.getLogger(__name__)
 METHODS = ("scoring", "batch_infer")  # beside training, whose queue ends it
@@ -33,13 +37,21 @@ def create_app(config: ServerConfig) -> FastAPI:
     errors.install(api)
     for router in ROUTERS:
         api.include_router(router)
-    api.state.config = config
+    api.state.config, api.state.login, api.state.metrics = config, Login.of(config), Metrics()
+    _add_middleware(api, config)
+    return api
+
+
+def _add_middleware(api: FastAPI, config: ServerConfig) -> None:
+    """The innermost first."""
+    login, rate = api.state.login, config.rate_limit
+    api.add_middleware(errors.LastResort)
     api.add_middleware(BodyLimit, megabytes=config.max_upload_mb)
-    api.add_middleware(Guard, token=config.token, loopback=config.loopback, origins=config.cors)
+    api.add_middleware(Guard, login=login, loopback=config.loopback, origins=config.cors, rate=rate)
     if config.cors:
         methods, headers = ["GET", "HEAD", "POST", "PUT", "DELETE"], ["Authorization", "Content-Type"]
         api.add_middleware(CORSMiddleware, allow_origins=config.cors, allow_methods=methods, allow_headers=headers)
-    return api
+    api.add_middleware(Trace, counter=api.state.metrics)
 
 
 @asynccontextmanager
@@ -56,6 +68,7 @@ def _open(config: ServerConfig) -> Services:
     config.prepare()
     _clear(config)
     dicom.import_series(config.studies, config.data)
+    follow(config)
     app: MedGANApp = app_instance()
     app.server_mode(True)
     app.on_init_complete()

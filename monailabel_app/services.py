@@ -20,6 +20,7 @@ from monailabel_app.main import MedGANApp
 from monailabel_app.processes import Training
 from monailabel_app.registry import Registry
 from monailabel_app.sessions import Sessions
+from trainers.spec import WEIGHTS_FILE, ModelNotAvailable
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class Services:
     def model(self, name: str) -> ModelInfer:
         """Raises MedGANError `unknown_model`."""
         return pick(self.app.infers, name, "unknown_model", "model")
+
+    def can_serve(self, name: str) -> bool:
+        """Whether the version of a model that serves has its weights; whether they are intact is seen when loaded."""
+        try:
+            return (self.registry.current(name).path / WEIGHTS_FILE).is_file()
+        except (ModelNotAvailable, MedGANError):
+            return False
 
 
 def pick(table: dict[str, Any], name: str, code: str, kind: str) -> Any:

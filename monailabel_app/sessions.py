@@ -32,12 +32,16 @@ class Sessions:
         self.remove_expired()
         name = str(uuid.uuid4())
         folder = self._folder / name
-        folder.mkdir()
-        image.replace(folder / image.name)
         seconds = min(expiry, self._expiry) if expiry > 0 else self._expiry
         now = int(time.time())
         meta = {"name": name, "image": image.name, "create_ts": now, "last_access_ts": now, "expiry": seconds}
-        atomic_write_json(folder / META, meta)
+        folder.mkdir()
+        try:
+            image.replace(folder / image.name)
+            atomic_write_json(folder / META, meta)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return meta
 
     def describe(self, name: str, touch: bool = False) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from monailabel.main import Main
 from rich.console import Console
 
 from monailabel_app.config import TOKEN_VARIABLE, ServerConfig
-from monailabel_app.logs import log_config
+from monailabel_app.logs import JSON, log_config
 from trainers.files import atomic_write_json, atomic_write_text
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 MAIN = '''"""Made at every start, so that MONAI Label finds the app while its own files stay in this folder."""
@@ -94,32 +96,44 @@ def _greet(config: ServerConfig, secure: bool) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         try:
-            info = _get_info(url, config.token)
+            _get(f"{url}/health", "")
+            has_access = bool(config.token or not config.oidc_issuer)
+            info = _get(f"{url}/info/", config.token) if has_access else {}
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(0.3)
             continue
-        Console().print(_greeting(url, config, info), highlight=False, soft_wrap=True)
+        if config.log_format == JSON:
+            logger.info("MedGAN is ready.")
+        else:
+            Console().print(_greeting(url, config, info), highlight=False, soft_wrap=True)
         return
 
 
-def _get_info(url: str, token: str) -> dict[str, Any]:
-    request = urllib.request.Request(f"{url}/info/", headers={"Authorization": f"Bearer {token}"})
-    context = ssl._create_unverified_context() if url.startswith("https") else None
+def _get(address: str, token: str) -> dict[str, Any]:
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"} if token else {})
+    context = ssl._create_unverified_context() if address.startswith("https") else None
     with urllib.request.urlopen(request, timeout=10, context=context) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 
 
 def _greeting(url: str, config: ServerConfig, info: dict[str, Any]) -> str:
-    models = [f"{name} {entry['medgan']['version'] or '(not available)'}" for name, entry in info["models"].items()]
-    counts = info["datastore"]
+    """`info` is empty if only persons whom the identity provider knows may ask for it."""
+    models = [f"{n} {entry['medgan']['version'] or '(not available)'}" for n, entry in info.get("models", {}).items()]
+    counts = info.get("datastore")
+    told = f"{counts['total']}, {counts['completed']} labelled, in " if counts else ""
     rows = {
-        "Address": f"[bold]{url}[/bold]" + ("  (with a token)" if config.token else "  (this computer only)"),
-        "Studies": f"{counts['total']}, {counts['completed']} labelled, in {config.studies}",
-        "Models": ", ".join(models) or "none",
+        "Address": f"[bold]{url}[/bold]  ({_access(config)})",
+        "Studies": f"{told}{config.studies}",
+        **({"Models": ", ".join(models) or "none"} if counts else {}),
         "Data": str(config.data),
     }
     lines = [f"  {name:9}{value}" for name, value in rows.items()]
     return "\n".join(
         ["\n[green]MedGAN is ready.[/green] In 3D Slicer, open MedGAN and connect. Ctrl+C stops it.", *lines, ""]
     )
+
+
+def _access(config: ServerConfig) -> str:
+    ways = [*(["a token"] if config.token else []), *([config.oidc_issuer] if config.oidc_issuer else [])]
+    return f"log-in by {' or '.join(ways)}" if ways else "this computer only"

@@ -95,8 +95,8 @@ class TrainingQueue:
             if run and not self._has_ended(run):
                 update_run(self._runs, run, state=INTERRUPTED)
 
-    def add(self, model: str, options: dict[str, Any], author: str = "", reason: str = ASKED) -> str:
-        """Asks for a run, which begins at once if none goes on. Returns its name.
+    def add(self, model: str, options: dict[str, Any], author: str = "", reason: str = ASKED, owner: str = "") -> str:
+        """Asks for a run, as `new_run`, which begins at once if none goes on. Returns its name.
 
         Raises:
             MedGANError: `busy`, if a run of the model waits already.
@@ -105,7 +105,7 @@ class TrainingQueue:
             if any(progress["model"] == model for progress in self.waiting()):
                 hint = "It will learn from all that is labelled when it begins."
                 raise MedGANError("busy", f"A training run of {model} waits already.", hint)
-            run = new_run(self._runs, model, options, author, reason)
+            run = new_run(self._runs, model, options, author, reason, owner=owner)
             self._waiting.append(run)
             self.dispatch()
         return run

@@ -121,6 +121,7 @@ def new_run(
     author: str = "",
     reason: str = ASKED,
     state: str = QUEUED,
+    owner: str = "",
 ) -> str:
     """Makes a run's folder with its first progress. Returns the run's name.
 
@@ -131,9 +132,10 @@ def new_run(
         author: who asked; empty if nobody told.
         reason: `asked`, or why the server began by itself.
         state: its first.
+        owner: the subject of who asked; empty if that is not known.
     """
     folder = _new_folder(runs)
-    atomic_write_json(folder / REQUEST, {"model": model, "options": options or {}})
+    atomic_write_json(folder / REQUEST, {"model": model, "options": options or {}, "owner": owner})
     told = {"author": author, "reason": reason, "requested": now(), "state": state}
     atomic_write_json(folder / PROGRESS, {**_blank(folder.name, model), **told})
     return folder.name
@@ -154,6 +156,14 @@ def options_of(runs: Path, name: str) -> dict[str, Any] | None:
         return options
     except (OSError, ValueError, KeyError):
         return None
+
+
+def owner_of(runs: Path, name: str) -> str:
+    """The subject of who asked for a run; empty if that is not known."""
+    try:
+        return str(read_json(runs / name / REQUEST).get("owner", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def run_names(runs: Path) -> list[str]:

@@ -8,6 +8,7 @@ from monailabel_app.routes import (
     activelearning,
     auth,
     batch,
+    dicom,
     history,
     images,
     infer,
@@ -15,6 +16,7 @@ from monailabel_app.routes import (
     jobs,
     labels,
     logs,
+    monitoring,
     scoring,
     serving,
     sessions,
@@ -24,5 +26,5 @@ from monailabel_app.routes import (
 )
 
 STUDIES = (images, labels, history, verdicts, activelearning, scoring)
-AREAS = (info, auth, infer, jobs, *STUDIES, train, batch, sessions, versions, serving, logs)
+AREAS = (info, monitoring, auth, infer, jobs, *STUDIES, train, batch, sessions, versions, serving, dicom, logs)
 ROUTERS: tuple[APIRouter, ...] = tuple(area.router for area in AREAS)

@@ -1,32 +1,37 @@
-"""MONAI Label's own log-in: its clients ask for a name and password; the password is the token."""
+"""MONAI Label's own log-in: its clients ask for a name and password; the password is a token."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Depends, Form, Request
 
-from monailabel_app.errors import MedGANError
-from monailabel_app.security import same_secret
-from monailabel_app.services import Served
+from monailabel_app.login import Login
 
 router = APIRouter(prefix="/auth", tags=["server"])
 
 
+def _login(request: Request) -> Login:
+    found: Login = request.app.state.login
+    return found
+
+
+LoggedIn = Annotated[Login, Depends(_login)]
+
+
 @router.get("/")
-def enabled(s: Served) -> dict[str, Any]:
+def enabled(login: LoggedIn) -> dict[str, Any]:
     """Tells whether a token is needed."""
-    return {"enabled": bool(s.config.token), "client_id": "medgan", "realm": ""}
+    return {"enabled": login.needed, "client_id": "medgan", "realm": ""}
 
 
 @router.post("/token")
-def token(s: Served, password: Annotated[str, Form()] = "") -> dict[str, Any]:
-    """Gives the token to who knows it. Raises MedGANError `token_required`."""
-    if not s.config.token:
+def token(login: LoggedIn, password: Annotated[str, Form()] = "") -> dict[str, Any]:
+    """Gives a token, the shared one or an identity provider's, to who has it. Raises MedGANError `token_required`."""
+    if not login.needed:
         return {"access_token": None, "token_type": None}
-    if not same_secret(password, s.config.token):
-        raise MedGANError("token_required", "The password is not this server's token.", "Ask its administrator.")
-    return {"access_token": s.config.token, "token_type": "Bearer"}
+    login.holder(password)
+    return {"access_token": password, "token_type": "Bearer"}
 
 
 @router.get("/token/valid")

@@ -10,6 +10,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
 from monailabel_app.routes import tasks
 from monailabel_app.services import Served
+from monailabel_app.users import Caller
 
 router = APIRouter(prefix="/batch/infer", tags=["inference"])
 METHOD = "batch_infer"
@@ -18,6 +19,7 @@ METHOD = "batch_infer"
 @router.post("/{model}")
 def start(
     s: Served,
+    user: Caller,
     model: str,
     images: Literal["all", "labeled", "unlabeled"] = "all",
     params: Annotated[dict[str, Any] | None, Body()] = None,
@@ -37,7 +39,7 @@ def start(
             "bad_option", "Labels made by a model cannot be stored as final.", "Choose another label_tag."
         )
     workers = {"max_workers": 1, "multi_gpu": False, "device": "cpu"}
-    return tasks.start(s, METHOD, {"model": model, "images": images, "label_tag": tag, **workers, **options})
+    return tasks.start(s, user, METHOD, {"model": model, "images": images, "label_tag": tag, **workers, **options})
 
 
 @router.get("")
@@ -47,6 +49,6 @@ def status(s: Served, check_if_running: bool = False) -> dict[str, Any]:
 
 
 @router.delete("")
-def stop(s: Served) -> dict[str, Any]:
+def stop(s: Served, user: Caller) -> dict[str, Any]:
     """Stops the batch that runs; labels already stored stay."""
-    return tasks.stop(s, METHOD, "unknown_job")
+    return tasks.stop(s, user, METHOD, "unknown_job")

@@ -15,6 +15,7 @@ from monailabel_app.services import Served
 from monailabel_app.synthetic import KEY as SYNTHETIC
 from monailabel_app.synthetic import Mark, mark_of, mark_told
 from monailabel_app.uploads import received, suffix_of
+from monailabel_app.users import Admin
 from trainers.data.volumes import Limits, Volume, read_volume, write_volume
 
 router = APIRouter(prefix="/datastore", tags=["studies"])
@@ -57,8 +58,8 @@ def _with_mark(path: Path, volume: Volume, mark: Mark) -> Path:
 
 @router.delete("/", include_in_schema=False)
 @router.delete("/image")
-def remove_image(s: Served, id: str) -> dict[str, Any]:
-    """Removes a study and its labels."""
+def remove_image(s: Served, _user: Admin, id: str) -> dict[str, Any]:
+    """Removes a study and its labels; for administrators."""
     s.datastore.remove_image(id)
     return {}
 

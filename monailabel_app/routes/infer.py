@@ -17,10 +17,12 @@ from starlette.datastructures import UploadFile as FormFile
 
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.infers.base import ModelInfer
+from monailabel_app.metrics import Measured
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import json_object
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
+from monailabel_app.users import Caller
 
 router = APIRouter(tags=["inference"])
 Output = Literal["image", "json", "all"]
@@ -42,6 +44,8 @@ async def sent_files(request: Request) -> dict[str, FormFile]:
 def infer(
     request: Request,
     s: Served,
+    user: Caller,
+    measured: Measured,
     model: str,
     files: Annotated[dict[str, FormFile], Depends(sent_files)],
     image: str = "",
@@ -69,7 +73,7 @@ def infer(
     with _opened({name: source for name, source in sources.items() if source and name in task.reads}) as paths:
         for name, path in paths.items():
             task.check_file(name, path)
-        with s.jobs.run(model, job_id, _hung_up(request)) as job:
+        with s.jobs.run(model, job_id, _hung_up(request), user.subject) as job, measured.inference(model):
             result, about = task({**wanted, **paths, "monitor": job})
     return _answer(Path(result), about, output)
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from monailabel_app import __version__
 from monailabel_app.activelearning import DEFAULT
 from monailabel_app.services import Served
+from monailabel_app.users import Caller
 
 router = APIRouter(tags=["server"])
 
@@ -20,11 +21,16 @@ def health() -> dict[str, str]:
 
 
 @router.get("/info/")
-def info(s: Served) -> dict[str, Any]:
+def info(s: Served, user: Caller) -> dict[str, Any]:
     """MONAI Label's description of the app, with MedGAN's limits."""
     limits = {"max_upload_mb": s.config.max_upload_mb, "max_voxels": s.config.max_voxels}
-    medgan = {"version": __version__, "limits": limits, "token_required": bool(s.config.token)}
-    medgan["default_strategy"] = DEFAULT
+    medgan = {
+        "version": __version__,
+        "limits": limits,
+        "token_required": bool(s.config.token or s.config.oidc_issuer),
+        "user": {"name": user.name, "admin": user.admin},
+        "default_strategy": DEFAULT,
+    }
     return {**s.app.info(), "medgan": medgan}
 
 

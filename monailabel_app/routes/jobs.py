@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from monailabel_app.services import Served
+from monailabel_app.users import Caller
 
 router = APIRouter(prefix="/jobs", tags=["inference"])
 
@@ -18,8 +19,9 @@ def job(job_id: str, s: Served) -> dict[str, Any]:
 
 
 @router.delete("/{job_id}")
-def cancel(job_id: str, s: Served) -> dict[str, Any]:
-    """Cancels a job; the request that waits for it ends with `cancelled`."""
+def cancel(job_id: str, s: Served, user: Caller) -> dict[str, Any]:
+    """Cancels a job; the request that waits for it ends with `cancelled`. Others' are for administrators."""
     found = s.jobs.get(job_id)
+    user.check_owner(found.owner, "The job")
     found.cancel()
     return found.describe()

@@ -10,10 +10,12 @@ from fastapi.responses import FileResponse
 
 from monailabel_app.datastore import FINAL
 from monailabel_app.history import voxels_of
+from monailabel_app.metrics import Measured
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import author_of, client_info
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
+from monailabel_app.users import AUTHOR, OWNER, Caller
 from trainers.data.volumes import Limits, Volume, check_file, read_label, write_volume
 
 router = APIRouter(prefix="/datastore/label", tags=["labels"])
@@ -22,6 +24,8 @@ router = APIRouter(prefix="/datastore/label", tags=["labels"])
 @router.put("")
 def submit(
     s: Served,
+    user: Caller,
+    measured: Measured,
     image: str,
     label: Annotated[UploadFile, File()],
     tag: str = FINAL,
@@ -29,12 +33,13 @@ def submit(
 ) -> dict[str, Any]:
     """Stores a label, after checking it against its image and, if it is named, against a model's label values."""
     tag = check_new("label tag", tag or FINAL)
-    info = client_info(params, "params")
+    info = user.signed(client_info(params, "params"))
     values = _known_values(s, info)
     grid = check_file(s.datastore.image_path(image), Limits(pictures=True))
     with received(label, s.config.temporary, "label") as path:
         found = read_label(path, values, like=grid)
         told = _store(s, path, Volume(found.array, grid.affine), image, tag, info)
+    measured.label(str(info.get("model") or ""))
     run = s.auto_training.after_submission(image, tag)
     return {"image": image, "label": image, "medgan": {**told, "training": run}}
 
@@ -57,9 +62,11 @@ def _store(s: Services, sent: Path, label: Volume, image: str, tag: str, info: d
 
 
 @router.delete("")
-def remove(s: Served, id: str, tag: str, author: str = "") -> dict[str, Any]:
-    """Removes a label; it stays in its history."""
-    s.datastore.remove_label(id, tag, author_of({"author": author}))
+def remove(s: Served, user: Caller, id: str, tag: str, author: str = "") -> dict[str, Any]:
+    """Removes a label; it stays in its history. Others' are for administrators."""
+    with s.datastore.transaction():
+        user.check_owner(str(s.datastore.get_label_info(id, tag).get(OWNER, "")), "The label")
+        s.datastore.remove_label(id, tag, author_of(user.signed({"author": author})))
     return {}
 
 
@@ -85,7 +92,12 @@ def label_info(s: Served, label: str, tag: str) -> dict[str, Any]:
 
 
 @router.put("/info")
-def update_label_info(s: Served, label: str, tag: str, info: Annotated[str, Form()] = "{}") -> dict[str, Any]:
-    """Adds to what is known of a label."""
-    s.datastore.update_label_info(label, tag, client_info(info))
+def update_label_info(
+    s: Served, user: Caller, label: str, tag: str, info: Annotated[str, Form()] = "{}"
+) -> dict[str, Any]:
+    """Adds to what is known of a label; who made it is not for others to say."""
+    told = client_info(info)
+    if user.subject:
+        told.pop(AUTHOR, None)
+    s.datastore.update_label_info(label, tag, told)
     return {}

@@ -9,13 +9,14 @@ from fastapi.responses import PlainTextResponse
 
 from monailabel_app.logs import blank
 from monailabel_app.services import Served
+from monailabel_app.users import Admin
 
 router = APIRouter(prefix="/logs", tags=["server"])
 
 
 @router.get("/")
-def logs(s: Served, lines: int = 300) -> PlainTextResponse:
-    """The end of the log."""
+def logs(s: Served, _user: Admin, lines: int = 300) -> PlainTextResponse:
+    """The end of the log, for administrators."""
     if not s.config.log.exists():
         return PlainTextResponse("")
     with s.config.log.open(encoding="utf-8", errors="replace") as stream:

@@ -13,10 +13,11 @@ from monailabel_app.datastore import SUBMITTED, VERDICTS
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import is_text
 from monailabel_app.synthetic import KEY as SYNTHETIC
+from monailabel_app.users import OWNER
 
 DEEPEST = 32
 LONGEST_NAME = 200
-SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SUBMITTED, SYNTHETIC, VERDICTS})
+SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SUBMITTED, SYNTHETIC, VERDICTS, OWNER})
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:

@@ -8,13 +8,16 @@ from monailabel_app import processes
 from monailabel_app.errors import MedGANError
 from monailabel_app.logs import blank
 from monailabel_app.services import Services
+from monailabel_app.users import OWNER, User
 
 SHOWN = ("id", "status", "request", "start_ts", "end_ts")
 
 
-def start(s: Services, method: str, request: dict[str, Any]) -> dict[str, Any]:
+def start(s: Services, user: User, method: str, request: dict[str, Any]) -> dict[str, Any]:
     """Starts a task. Raises MedGANError `busy` while one of its kind is active."""
-    return show(s, processes.start(method, request))
+    task = processes.start(method, request)
+    task[OWNER] = user.subject
+    return show(s, task)
 
 
 def status(s: Services, method: str, check_if_running: bool, code: str) -> dict[str, Any]:
@@ -25,11 +28,12 @@ def status(s: Services, method: str, check_if_running: bool, code: str) -> dict[
     return show(s, found)
 
 
-def stop(s: Services, method: str, code: str) -> dict[str, Any]:
-    """Ends the task that is active. Raises MedGANError `code` if there is none."""
+def stop(s: Services, user: User, method: str, code: str) -> dict[str, Any]:
+    """Ends the task that is active. Raises MedGANError `code` if there is none, `admin_required` for another's."""
     task = processes.active(method)
     if task is None:
         raise MedGANError(code, "None is running.")
+    user.check_owner(str(task.get(OWNER, "")), processes.KINDS[method])
     processes.kill(method, task)
     return show(s, task)
 

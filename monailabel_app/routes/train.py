@@ -9,11 +9,12 @@ from fastapi import APIRouter, Body, Query
 from monailabel_app import processes
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.finetune.auto import learning
-from monailabel_app.finetune.runs import ENDED, INTERRUPTED, QUEUED, last_run
+from monailabel_app.finetune.runs import ENDED, INTERRUPTED, QUEUED, last_run, owner_of
 from monailabel_app.options import validate
 from monailabel_app.routes import tasks
 from monailabel_app.routes.params import author_of
 from monailabel_app.services import Served, Services, pick
+from monailabel_app.users import Caller, User
 
 router = APIRouter(prefix="/train", tags=["training"])
 METHOD = "train"
@@ -24,24 +25,24 @@ Params = Annotated[dict[str, Any] | None, Body()]
 
 
 @router.post("/", include_in_schema=False)
-def start_all(s: Served, params: Params = None) -> dict[str, Any]:
+def start_all(s: Served, user: Caller, params: Params = None) -> dict[str, Any]:
     """MONAI Label's way to train without naming a model; works where one learns from labels."""
     found = learning(s.app.trainers)
     if len(found) != 1:
         raise MedGANError("bad_request", "The request names no model.", f"Trainers: {choices(s.app.trainers)}.")
-    return {found[0]: {"result": start(s, found[0], params), "detail": None}}
+    return {found[0]: {"result": start(s, user, found[0], params), "detail": None}}
 
 
 @router.post("/{model}")
-def start(s: Served, model: str, params: Params = None) -> dict[str, Any]:
+def start(s: Served, user: Caller, model: str, params: Params = None) -> dict[str, Any]:
     """Starts a run in a process of its own or, while another goes on, lets it wait."""
     trainer = pick(s.app.trainers, model, "unknown_trainer", "trainer")
     options, _ = validate(params or {}, trainer.schema())
-    author = author_of(params, "author", "client_id")
+    author = author_of(user.signed(params or {}), "author", "client_id")
     s.registry.current(model).verify()
     trainer.labelled(s.datastore)
     s.training.let_leave()
-    return _task_of(s, s.training.progress(s.training.add(model, options, author)))
+    return _task_of(s, s.training.progress(s.training.add(model, options, author, owner=user.subject)))
 
 
 @router.get("/")
@@ -57,13 +58,13 @@ def status(s: Served, check_if_running: bool = False) -> dict[str, Any]:
 
 
 @router.delete("/")
-def stop(s: Served) -> dict[str, Any]:
+def stop(s: Served, user: Caller) -> dict[str, Any]:
     """Cancels the run that goes on. One that has just been promoted stays promoted."""
     task = processes.active(METHOD)
     if task is None:
         raise MedGANError("no_training", "No training is running.")
     run = task["request"]["run"]
-    s.training.cancel(run)
+    _cancel(s, user, run)
     return _told(tasks.show(s, task), s.training.progress(run))
 
 
@@ -80,13 +81,19 @@ def progress_of(s: Served, run: str) -> dict[str, Any]:
 
 
 @router.delete("/runs/{run}")
-def cancel(s: Served, run: str) -> dict[str, Any]:
+def cancel(s: Served, user: Caller, run: str) -> dict[str, Any]:
     """Cancels a run that goes on or waits."""
     state = s.training.progress(run)["state"]
     if state in ENDED:
         raise MedGANError("conflict", f"The training run {run} has ended: {state}.")
-    s.training.cancel(run)
+    _cancel(s, user, run)
     return s.training.progress(run)
+
+
+def _cancel(s: Services, user: User, run: str) -> None:
+    """Others' runs, and those that the server began by itself, are for administrators."""
+    user.check_owner(owner_of(s.config.runs, run), "The training run")
+    s.training.cancel(run)
 
 
 def _task_of(s: Services, progress: dict[str, Any]) -> dict[str, Any]:

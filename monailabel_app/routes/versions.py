@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from monailabel_app.services import Served, Services
+from monailabel_app.users import Admin
 from trainers.spec import ModelNotAvailable
 
 router = APIRouter(prefix="/models", tags=["versions"])
@@ -27,8 +28,8 @@ def versions(name: str, s: Served) -> dict[str, Any]:
 
 
 @router.put("/{name}/current")
-def serve(name: str, choice: Choice, s: Served) -> dict[str, Any]:
-    """Serves a version from the next request on: roll back, or forward."""
+def serve(name: str, choice: Choice, s: Served, _user: Admin) -> dict[str, Any]:
+    """Serves a version from the next request on: roll back, or forward. For administrators."""
     s.registry.serve(name, choice.version, choice.force)
     return _describe(name, s)
 

@@ -56,6 +56,38 @@ def test_studies_that_cannot_be_written_to() -> None:
     assert "cannot write to /proc" in text
 
 
+PROVIDER = ("--oidc-issuer", "https://login.example", "--oidc-audience", "medgan")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--rate-limit", "fast"), "like 50/s"),
+        (("--rate-limit", "-1"), "like 50/s"),
+        (("--log-format", "xml"), "--log-format"),
+        (("--oidc-issuer", "https://login.example"), "needed together"),
+        (("--oidc-jwks", "https://login.example/keys"), "needed together"),
+        (("--oidc-issuer", "http://login.example", "--oidc-audience", "medgan"), "not an https address"),
+        ((*PROVIDER, "--oidc-jwks", "http://login.example/keys"), "not an https address"),
+        ((*PROVIDER, "--oidc-jwks", "nothing.json"), "cannot be used"),
+        ((*PROVIDER, "--admin-role", ""), "must not be empty"),
+    ],
+)
+def test_log_in_and_limits_that_cannot_work_are_refused_at_start(
+    tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    code, text = run("serve", "--studies", tmp_path, "--port", 0, *options)
+    assert code == 2
+    assert reason in text
+
+
+def test_a_key_set_without_public_keys_is_refused_at_start(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text('{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}]}', encoding="utf-8")
+    code, text = run("serve", "--studies", tmp_path, "--port", 0, *PROVIDER, "--oidc-jwks", tmp_path / "keys.json")
+    assert code == 2
+    assert "no public key" in text
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])
 def test_network_address_needs_a_token(tmp_path: Path, host: str) -> None:
     code, text = run("serve", "--studies", tmp_path, "--host", host)
@@ -83,6 +115,10 @@ def test_settings_travel_without_the_token(tmp_path: Path) -> None:
         threads=3,
         dice_tolerance=0.5,
         auto_train=5,
+        oidc_issuer="https://login.example",
+        oidc_audience="medgan",
+        rate_limit=7.5,
+        log_format="json",
     )
     conf = config.to_conf()
     assert TOKEN not in str(conf) and TOKEN not in repr(config)

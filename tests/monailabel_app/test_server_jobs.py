@@ -126,7 +126,8 @@ def test_a_name_in_use_and_a_full_queue_are_refused() -> None:
         wait_for(lambda: "b" in jobs._table)
         with pytest.raises(MedGANError) as caught, jobs.run("m", "c"):
             pass
-        assert caught.value.code == "busy"
+        assert (caught.value.code, caught.value.status_code) == ("busy", 503)
+        assert caught.value.headers == {"Retry-After": "60"}
     waiter.join(5)
 
 

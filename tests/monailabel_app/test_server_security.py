@@ -12,7 +12,8 @@ from server_world import error
 
 from monailabel_app import errors
 from monailabel_app.config import ServerConfig
-from monailabel_app.limits import BodyLimit
+from monailabel_app.limits import FAILURES, MOST_CLIENTS, BodyLimit, Buckets, RateLimits
+from monailabel_app.login import Login
 from monailabel_app.security import Guard
 from monailabel_app.server import create_app
 
@@ -20,7 +21,7 @@ TOKEN = "a-long-token"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
-def application(token: str = "", loopback: bool = True, origins: tuple[str, ...] = ()) -> FastAPI:
+def application(token: str = "", loopback: bool = True, origins: tuple[str, ...] = (), rate: float = 0.0) -> FastAPI:
     api = FastAPI()
     errors.install(api)
     api.state.calls = 0
@@ -40,7 +41,7 @@ def application(token: str = "", loopback: bool = True, origins: tuple[str, ...]
         raise ZeroDivisionError("secret detail")
 
     api.add_middleware(BodyLimit, megabytes=1)
-    api.add_middleware(Guard, token=token, loopback=loopback, origins=origins)
+    api.add_middleware(Guard, login=Login(token), loopback=loopback, origins=origins, rate=rate)
     return api
 
 
@@ -82,7 +83,7 @@ def test_preflight_is_answered_for_allowed_origins_alone(tmp_path: Path) -> None
 
 
 def test_no_route_is_open_without_the_token_but_those_that_must(tmp_path: Path) -> None:
-    api = create_app(ServerConfig(tmp_path, tmp_path / "data", token=TOKEN))
+    api = create_app(ServerConfig(tmp_path, tmp_path / "data", token=TOKEN, rate_limit=0))
     client = TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)
     paths = {
         (method, path)
@@ -91,7 +92,7 @@ def test_no_route_is_open_without_the_token_but_those_that_must(tmp_path: Path) 
     }
     assert len(paths) > 30
     free = {path for method, path in paths if client.request(method, path).status_code != 401}
-    assert free <= {"/health", "/auth/", "/auth/token"}
+    assert free <= {"/health", "/ready", "/auth/", "/auth/token"}
     assert client.get("/openapi.json").status_code == 401
 
 
@@ -119,8 +120,11 @@ def test_token_opens_and_health_needs_none() -> None:
     assert client.get("/info/", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
 
 
-def test_every_answer_has_the_security_headers(client: TestClient) -> None:
-    for path in ("/info/", "/nothing"):
+def test_every_answer_has_the_security_headers(tmp_path: Path) -> None:
+    api = create_app(ServerConfig(tmp_path, tmp_path / "data"))
+    client = TestClient(api, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    assert client.get("/info/").status_code == 500, "the server was not opened"
+    for path in ("/health", "/info/", "/nothing"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
@@ -157,3 +161,59 @@ def test_an_unforeseen_failure_tells_nothing_but_an_id(client: TestClient) -> No
 def test_unknown_route_and_method(client: TestClient) -> None:
     assert error(client.get("/nothing")) == (404, "not_found")
     assert error(client.post("/info/")) == (405, "bad_request")
+
+
+# How often
+
+
+def limited(token: str = "") -> TestClient:
+    return TestClient(application(token, rate=2), base_url="http://127.0.0.1")
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
+    client = limited()
+    answers = [client.get("/info/") for _ in range(21)]
+    assert [a.status_code for a in answers[:20]] == [200] * 20, "ten seconds' worth may come at once"
+    assert error(answers[20]) == (429, "too_many_requests")
+    assert answers[20].headers["retry-after"] == "1"
+    assert "error" in answers[20].json()
+
+
+def test_probes_are_not_limited() -> None:
+    client = limited()
+    assert {client.get("/health").status_code for _ in range(50)} == {200}
+
+
+def test_tokens_cannot_be_tried_out_one_after_the_other() -> None:
+    client = limited(TOKEN)
+    wrong = {"authorization": "Bearer wrong"}
+    answers = [client.get("/info/", headers=wrong).status_code for _ in range(int(FAILURES) + 1)]
+    assert answers == [401] * int(FAILURES) + [429]
+    assert error(client.get("/info/", headers=BEARER)) == (429, "too_many_requests"), "also if the next one is right"
+    assert client.get("/health").status_code == 200
+
+
+def test_buckets_fill_again_and_clients_do_not_share_them() -> None:
+    now = [0.0]
+    limits = RateLimits(1, lambda: now[0])
+    for _ in range(10):
+        limits.take("a")
+    with pytest.raises(errors.MedGANError) as caught:
+        limits.take("a")
+    assert caught.value.headers == {"Retry-After": "1"}
+    limits.take("b")
+    now[0] += 1
+    limits.take("a")
+
+
+def test_many_clients_take_little_memory() -> None:
+    buckets = Buckets(1, 1, lambda: 0.0)
+    for number in range(MOST_CLIENTS + 100):
+        buckets.take(str(number))
+    assert len(buckets._levels) == MOST_CLIENTS
+    assert buckets.wait(str(MOST_CLIENTS)) > 0 and buckets.wait("0") == 0
+
+
+def test_no_limit_by_zero() -> None:
+    client = TestClient(application(TOKEN), base_url="http://127.0.0.1")
+    assert {client.get("/info/").status_code for _ in range(60)} == {401}

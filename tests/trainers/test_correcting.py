@@ -10,15 +10,17 @@ import torch
 
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
+from trainers.data.volumes import Volume, write_volume
 from trainers.fit import FitConfig, fit
 from trainers.networks import build
 from trainers.networks.judge import MaskJudge
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import SegmentationConfig, SegmentationTask, Segmenter
 from trainers.tasks.segmentation.adapting import AdaptingTask, UnlabelledConfig
-from trainers.tasks.segmentation.clicking import click_report, measure_clicks
-from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, with_more_inputs
+from trainers.tasks.segmentation.clicking import measure_clicks
+from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, mean_of, with_more_inputs
 from trainers.tasks.segmentation.hard import WAYS, harden
+from trainers.tasks.segmentation.interaction import click_report
 from trainers.tasks.segmentation.samples import Sample
 from trainers.tasks.segmentation.task import class_weights
 
@@ -42,6 +44,14 @@ def test_more_inputs_change_nothing_until_they_are_used(tiny_spec: ModelSpec, sp
         with_more_inputs(narrow, build({**spec.network, "channels": [4, 8, 16, 16], "strides": [2, 2, 2]}))
 
 
+def test_the_mean_of_two_networks_lies_between_them(spec: ModelSpec) -> None:
+    one, other = build(spec.network), build(spec.network)
+    before = [p.clone() for p in one.parameters()]
+    mean_of(one, other, 0.25)
+    for mixed, old, theirs in zip(one.parameters(), before, other.parameters(), strict=True):
+        torch.testing.assert_close(mixed, 0.75 * old + 0.25 * theirs)
+
+
 def test_it_learns_to_follow_clicks(spec: ModelSpec, ball_cases: list[Case]) -> None:
     """On images where there is nothing to see, the clicks alone tell where the ball is."""
     torch.manual_seed(0)
@@ -49,11 +59,13 @@ def test_it_learns_to_follow_clicks(spec: ModelSpec, ball_cases: list[Case]) -> 
     task = CorrectingTask(spec, build(spec.network), ball_cases[:4], config=SMALL, correcting=correcting)
     networks, _ = fit(task, replace(FIT, steps=160))
     segmenter = Segmenter.from_network(spec, networks["generator"])
-    noise = lambda image: image.like(np.random.default_rng(0).normal(size=image.shape).astype(np.float32))  # noqa: E731
-    report = click_report(segmenter, ball_cases[4:], 3, noise)
+    for case in ball_cases[4:]:
+        write_volume(case.image, Volume(np.random.default_rng(0).normal(size=(16, 16, 16)), np.eye(4)))
+    report = click_report(segmenter, ball_cases[4:], 3)
     assert report["poor_cases"] == 2
     assert len(report["dice"]) == 4
-    assert report["poor"][3] > report["poor"][0] + 0.2
+    assert report["poor"][3] > report["poor"][0] + 0.15
+    assert {"id", "dice", "seconds"} == set(report["per_case"][0])
 
 
 def test_a_curve_ends_when_nothing_is_wrong(spec: ModelSpec, ball_cases: list[Case]) -> None:

@@ -16,6 +16,7 @@ from trainers.networks import build
 from trainers.networks.judge import MaskJudge
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, part_file, save_weights
 from trainers.tasks.segmentation import SegmentationConfig, Segmenter
+from trainers.tasks.segmentation.interaction import quality_report
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, dice_of, observe, spoiled
 from trainers.tasks.segmentation.quality import PART, Calibration, Judge, Signs
 from trainers.tasks.segmentation.samples import load_case
@@ -137,6 +138,9 @@ def test_spoiled_copies_are_repeatable_and_seen(tiny_spec: ModelSpec, ball_cases
     assert np.array_equal(spoiled(image, 0.6, 1).array, spoiled(image, 0.6, 1).array)
     assert not np.array_equal(spoiled(image, 0.6, 1).array, spoiled(image, 0.6, 2).array)
     segmenter = Segmenter(model(tiny_spec, tmp_path / "m", calibrated=False))
+    report = quality_report(Segmenter(model(tiny_spec, tmp_path / "c", True)), ball_cases[:2], (0.0, 0.5), False)
+    assert report["all"]["labels"] == 4 and report["untouched"]["labels"] == 2
+    assert {row["strength"] for row in report["per_label"]} == {0.0, 0.5}
     seen, dice = observe(segmenter, ball_cases[:2], (0.0, 0.5), average=False)
     assert len(seen) == len(dice) == 4
     assert all(0 <= value <= 1 for value in dice)

@@ -12,10 +12,14 @@ from rich.table import Table
 
 from trainers.commands.shared import Device, Model, console, explained
 from trainers.console import console_monitor
+from trainers.data.cases import Case
 from trainers.files import atomic_write_json
+from trainers.monitor import Monitor
 from trainers.recipes import RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.evaluate import Report, evaluate
+from trainers.tasks.segmentation.infer import Segmenter
+from trainers.tasks.segmentation.interaction import click_report, quality_report
 from trainers.tasks.segmentation.train import Part, choose_cases, train
 from trainers.zoo import find_model
 
@@ -58,6 +62,11 @@ def evaluate_segmentation(
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     part: Annotated[Part, typer.Option(help="All, or the model's own test or validation patients.")] = Part.all,
     test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
+    clicks: Annotated[int, typer.Option(min=0, help="Also correct each case by so many simulated clicks.")] = 0,
+    spoil: Annotated[
+        float, typer.Option(min=0, max=1, help="How much images are spoiled before they are corrected.")
+    ] = 0.0,
+    quality: Annotated[bool, typer.Option(help="Also compare the expected Dice with the true one.")] = False,
     device: Device = "auto",
 ) -> None:
     """Dice and HD95 of each label and case, and seconds a case."""
@@ -65,9 +74,40 @@ def evaluate_segmentation(
         folder = find_model(model)
         cases = choose_cases(data, ModelSpec.load(folder), part)
         report = evaluate(folder, cases, monitor, test_time_augmentation, device)
+        told = _interaction(Segmenter(folder, device), cases, clicks, spoil, quality, monitor)
     _show(report, folder)
+    _show_interaction(told)
     if json:
-        atomic_write_json(json, {"model": str(model), "part": part.value, **report.as_dict()})
+        atomic_write_json(json, {"model": str(model), "part": part.value, **report.as_dict(), **told})
+
+
+def _interaction(
+    segmenter: Segmenter, cases: list[Case], clicks: int, spoil: float, quality: bool, monitor: Monitor
+) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if clicks:
+        told["corrections"] = click_report(segmenter, cases, clicks, spoil, monitor)
+    if quality:
+        told["quality"] = quality_report(segmenter, cases, monitor=monitor)
+    return told
+
+
+def _show_interaction(told: dict[str, Any]) -> None:
+    if "corrections" in told:
+        found = told["corrections"]
+        table = Table(
+            "clicks", f"Dice of {found['cases']} cases", f"of {found['poor_cases']} poor ones", title="Corrections"
+        )
+        for count, value in enumerate(found["dice"]):
+            table.add_row(str(count), f"{value:.3f}", f"{found['poor'][count]:.3f}" if found["poor"] else "-")
+        console.print(table)
+        console.print(f"{found['seconds']:.2f} s a look (median)")
+    if "quality" in told:
+        table = Table("images", "labels", "correlation", "mean error", "within interval", title="Expected Dice")
+        for name in ("untouched", "all"):
+            f = told["quality"][name]
+            table.add_row(name, str(f["labels"]), *(f"{f[k]:.3f}" for k in ("correlation", "mean_error", "within")))
+        console.print(table)
 
 
 def _show(report: Report, model: Path) -> None:

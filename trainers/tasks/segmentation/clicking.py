@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume
 from trainers.metrics import mean_dice
-from trainers.monitor import Monitor
 from trainers.preprocess import CanonicalGrid
 from trainers.tasks.segmentation.clicks import Click
 from trainers.tasks.segmentation.errors import correct
@@ -22,7 +17,6 @@ from trainers.tasks.segmentation.regions import is_small
 from trainers.tasks.segmentation.samples import load_case, organ_points
 
 POOR = 0.75  # Dice below which a segmentation has to be corrected in any case
-GOOD = 0.90
 
 
 @dataclass(frozen=True)
@@ -71,48 +65,3 @@ def measure_clicks(
         place = truth.affine @ [*mark.voxels[0], 1.0]
         given.append(Click(mark.index, (tuple(float(v) for v in place[:3]),)))  # type: ignore[arg-type]
     return curve
-
-
-def click_report(
-    segmenter: Segmenter,
-    cases: Sequence[Case],
-    clicks: int,
-    spoil: Callable[[Volume], Volume] = lambda image: image,
-    average: bool = False,
-    monitor: Monitor = Monitor(),
-) -> dict[str, Any]:
-    """What corrections are worth.
-
-    Returns:
-        `dice`: mean after 0, 1, … clicks of all cases, `poor`: of those that began below `POOR`, with their number as
-        `poor_cases`; `reached`: share of cases that reach `GOOD` and the median of the clicks that these needed;
-        `seconds`: median of one look; `per_case`.
-    """
-    curves = []
-    for number, case in enumerate(cases):
-        monitor.check()
-        curves.append(measure_clicks(segmenter, case, clicks, spoil, average))
-        monitor.report(case=case.id, progress=(number + 1) / len(cases))
-    poor = [curve for curve in curves if curve.dice[0] < POOR]
-    reached = [count for count in (curve.clicks_to(GOOD) for curve in curves) if count is not None]
-    return {
-        "cases": len(curves),
-        "dice": _mean_by_click(curves, clicks),
-        "poor_cases": len(poor),
-        "poor": _mean_by_click(poor, clicks),
-        "reached": {
-            "dice": GOOD,
-            "share": len(reached) / len(curves) if curves else math.nan,
-            "median_clicks": float(np.median(reached)) if reached else math.nan,
-        },
-        "seconds": float(np.median([s for curve in curves for s in curve.seconds])) if curves else math.nan,
-        "per_case": [{"id": c.id, "dice": c.dice, "seconds": c.seconds} for c in curves],
-    }
-
-
-def _mean_by_click(curves: Sequence[Curve], clicks: int) -> list[float]:
-    """Mean Dice after each click; a case where nothing was left to correct stays as it was."""
-    if not curves:
-        return []
-    padded = [curve.dice + [curve.dice[-1]] * (clicks + 1 - len(curve.dice)) for curve in curves]
-    return [float(v) for v in np.mean(padded, axis=0)]

@@ -149,3 +149,18 @@ def with_more_inputs(narrow: nn.Module, wide: nn.Module) -> nn.Module:
             raise ValueError(f"The networks differ in {name}: {tuple(have.shape)}, {tuple(weight.shape)}.")
     wide.load_state_dict(state)
     return wide
+
+
+def mean_of(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
+    """Gives `one` the weighted mean of its weights and those of the same network trained on; returns it.
+
+    Args:
+        one: changed.
+        other: as it is.
+        share: weight of `other`, 0 to 1.
+    """
+    theirs = other.state_dict()
+    one.load_state_dict(
+        {k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v for k, v in one.state_dict().items()}
+    )
+    return one

@@ -1,7 +1,9 @@
 """Training a model that can be corrected and judges itself, in four stages.
 
 1. `automatic`: the network alone.
-2. `corrections`: the same network, with a channel more for each class, learns from simulated clicks.
+2. `corrections`: the same network, with a channel more for each class, learns from simulated clicks on hard images.
+   What serves is the mean of its weights and the first stage's (Wortsman et al., "Robust fine-tuning of zero-shot
+   models", CVPR 2022, equation 1): nearly as good as the one on usual images, and nearly as robust as the other.
 3. `second`: a network like the first on half of the patients, briefly: its mistakes on the others are those that a
    network makes on patients it does not know.
 4. `discriminator`: learns to tell how good label maps of both are; then it is calibrated on the validation patients.
@@ -23,9 +25,9 @@ from trainers.distributed import World
 from trainers.fit import FitConfig
 from trainers.monitor import Monitor
 from trainers.networks import build
-from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, plain
+from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, plain, save_weights
 from trainers.stages import Stage, trained
-from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, with_more_inputs
+from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, mean_of, with_more_inputs
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, calibrate
 from trainers.tasks.segmentation.quality import DICE, PART
@@ -41,6 +43,7 @@ class Interactive:
     Attributes:
         patch: size of their training images, voxels, smaller than the first stage's, which saves half of the time.
         correcting, correcting_fit: of the second stage. second_fit: of the third.
+        blend: share of the second stage in the mean of both.
         judge: the discriminator, a network's description. judging, judging_fit: of the fourth stage.
     """
 
@@ -49,6 +52,7 @@ class Interactive:
     judging_fit: FitConfig
     judge: Mapping[str, Any]
     patch: tuple[int, int, int]
+    blend: float = 0.5
     correcting: CorrectingConfig = field(default_factory=CorrectingConfig)
     judging: JudgingConfig = field(default_factory=JudgingConfig)
 
@@ -83,6 +87,11 @@ def train_interactive(
     return stages.assembled(told) if World.from_environment().rank == 0 else None
 
 
+def without_clicks(spec: ModelSpec) -> ModelSpec:
+    """A model of the image alone, which cannot be corrected and does not judge itself."""
+    return spec.replace(clicks=0.0, parts={}, calibration={}, network={**spec.network, "in_channels": 1})
+
+
 class _Stages:
     """One run's stages, in order."""
 
@@ -102,7 +111,7 @@ class _Stages:
         self.smaller = replace(config, patch=how.patch)
         self.train, self.validation = list(train), list(validation)
         self.spec = spec.replace(parts={PART: dict(how.judge)})
-        self.plain = spec.replace(clicks=0.0, network={**spec.network, "in_channels": 1})
+        self.plain = without_clicks(spec)
         self.work.mkdir(parents=True, exist_ok=True)
 
     def automatic(self) -> Stage:
@@ -114,12 +123,17 @@ class _Stages:
         task = CorrectingTask(self.spec, network, self.train, self.validation, self.smaller, self.how.correcting)
         return self._trained("corrections", task, self.how.correcting_fit, "dice_corrected")
 
+    def blended(self) -> nn.Module:
+        """The network that serves."""
+        first = with_more_inputs(self._made(self.plain, "automatic"), self._made(self.spec, "corrections"))
+        return mean_of(first, self._made(self.spec, "corrections"), self.how.blend)
+
     def second(self) -> Stage:
         task = SegmentationTask(self.plain, self._new(self.plain, 1), self.train[::2], config=self.smaller)
         return self._trained("second", task, self.how.second_fit, "")
 
     def discriminator(self) -> Stage:
-        main = self._made(self.spec, "corrections")
+        main = self.blended()
         second = with_more_inputs(self._made(self.plain, "second"), build(self.spec.network))
         torch.manual_seed(self.config.seed)
         task = JudgingTask(
@@ -130,7 +144,7 @@ class _Stages:
 
     def assembled(self, told: Mapping[str, Stage]) -> ModelSpec:
         """The model's files, its discriminator calibrated, and how it was made."""
-        shutil.copyfile(part_file(self.work, "corrections"), self.out / WEIGHTS_FILE)
+        save_weights(self.blended(), self.out / WEIGHTS_FILE)
         shutil.copyfile(part_file(self.work, PART), part_file(self.out, PART))
         spec = self.spec.replace(training=self._record(told))
         spec.save(self.out)
@@ -142,7 +156,11 @@ class _Stages:
     def _record(self, told: Mapping[str, Stage]) -> dict[str, Any]:
         curves = {name: s[key] for name, s in told.items() for key in s if key.startswith("validation_")}
         minutes = {name: stage["minutes"] for name, stage in told.items()}
-        settings = {"correcting": asdict(self.how.correcting), "judging": asdict(self.how.judging)}
+        settings = {
+            "correcting": asdict(self.how.correcting),
+            "judging": asdict(self.how.judging),
+            "blend": self.how.blend,
+        }
         return {"minutes": minutes, "validation_by_step": curves, **plain(settings)}
 
     def _new(self, spec: ModelSpec, seed: int = 0) -> nn.Module:

@@ -22,6 +22,8 @@ from trainers.networks import build
 from trainers.recipes import Recipe
 from trainers.spec import DISCRIMINATOR_FILE, WEIGHTS_FILE, ModelSpec, save_weights
 from trainers.tasks.segmentation.evaluate import Report, evaluate
+from trainers.tasks.segmentation.infer import Segmenter
+from trainers.tasks.segmentation.interaction import metrics_of
 from trainers.tasks.segmentation.interactive import train_interactive
 from trainers.tasks.segmentation.task import SegmentationTask
 
@@ -67,7 +69,8 @@ def train(
         if spec is None:
             return None
         record = {**_common(recipe, split, len(cases)), **spec.training}
-        return _measured(spec.replace(training=record), split.test, out)
+        told = metrics_of(Segmenter(out), split.test, monitor)
+        return _measured(spec.replace(training=record, metrics=told), split.test, out)
     torch.manual_seed(recipe.config.seed)
     task = SegmentationTask(recipe.spec, build(recipe.spec.network), cases, split.validation, config=recipe.config)
     cpu = time.process_time()

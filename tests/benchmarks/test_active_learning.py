@@ -1,0 +1,55 @@
+"""The benchmark of active learning, on a toy clinic: what is chosen, what is kept, and how it is summed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import active_learning as module
+from benchmarks.active_learning import COMPARED, FULL, Bench, Effort, plot, summary
+from tests.trainers.conftest import ball
+from trainers.data.volumes import Volume, write_volume
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    import numpy as np
+
+    for number in range(46):
+        image, label = ball((20, 24, 20), (10.0, 12.0 + number % 3, 10.0))
+        for part, array in (("images", image), ("labels", (label > 3) + (label > 0).astype(np.uint8))):
+            write_volume(
+                tmp_path / "data" / part / f"p{number:02d}.nii.gz", Volume(array.astype(array.dtype), np.eye(4))
+            )
+    monkeypatch.setattr(module, "NETWORK", {**module.NETWORK, "channels": [4, 8, 8, 8]})
+    monkeypatch.setattr(module, "PATCH", (16, 16, 16))
+    return Bench(tmp_path / "data", tmp_path / "out", Effort(steps=2))
+
+
+def test_every_strategy_begins_alike_and_goes_its_own_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench.measure([0], ["foreground", "realism"], (2, 4))
+    table = {(row["strategy"], row["labelled"]): row for row in rows}
+    assert set(table) == {(FULL, 6), ("foreground", 2), ("foreground", 4), ("realism", 2), ("realism", 4)}
+    start = table["foreground", 2]["patients"]
+    assert table["realism", 2]["patients"] == start
+    assert all(table[name, 4]["patients"][:2] == start for name in ("foreground", "realism"))
+    assert len(set(table["realism", 4]["patients"])) == 4
+    monkeypatch.setattr(bench, "_learn", lambda *_: pytest.fail("what is kept is not learned again"))
+    assert bench.measure([0], ["foreground", "realism"], (2, 4)) == rows
+
+
+def test_the_summary_says_who_reaches_95_percent_and_is_drawn(tmp_path: Path) -> None:
+    rows = [
+        {"strategy": name, "labelled": n, "seed": seed, "dice": dice, "per_patient": [dice, dice]}
+        for name, n, dice in ((FULL, 160, 0.80), ("hybrid", 4, 0.75), ("hybrid", 8, 0.77), ("foreground", 8, 0.755))
+        for seed in (0, 1)
+    ]
+    table = {(row["strategy"], row["labelled"]): row for row in summary(rows)}
+    assert {key: row["95% of all labels"] for key, row in table.items()} == {
+        (FULL, 160): "yes", ("hybrid", 4): "no", ("hybrid", 8): "yes", ("foreground", 8): "no",
+    }  # fmt: skip
+    assert table["hybrid", 8]["seeds"] == 2
+    plot(summary(rows), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+    assert "hybrid" in COMPARED
