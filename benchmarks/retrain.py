@@ -1,7 +1,8 @@
 """From submitted labels to a better model, through the real server with the real client: how long, and how much better.
 
-A weak version, trained on eight patients in few steps, serves. A simulated clinician asks the server for the next study,
-by each of two strategies, submits its true label, ten times; then the model is fine-tuned, judged by the gate and served.
+A weak version, trained on eight patients in few steps, serves. A simulated clinician asks the server for the next
+study, by each of two strategies, submits its true label, ten times; then the model is fine-tuned, judged by the gate
+and served.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _play(strategy: str, pool: Sequence[Case], held_out: Sequence[Case], models:
             study = client.next_sample(strategy).id
             client.submit_label(study, labels[study], model=MODEL)
         submitted = time.monotonic() - started
-        client.train_start(MODEL, {"threads": 2})
+        client.train_start(MODEL, {})
         state = _until_served(client, version)
         served = time.monotonic() - started
         after = served_dice(client, MODEL, held_out, out / "answers")

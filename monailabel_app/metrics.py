@@ -6,7 +6,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 from fastapi import Depends, Request
@@ -85,11 +85,13 @@ class _Present:
 
 def _training(s: Services) -> Iterable[Metric]:
     progress, last = s.training.going_on(), last_run(s.config.runs)
-    going = {(progress["model"], progress["state"]): 1.0} if progress else {}
-    ended = {(last["model"], last["state"]): 1.0} if last else {}
-    yield _gauge("medgan_training", "The run that goes on.", ("model", "state"), going)
-    yield _gauge("medgan_training_last", "The run that began last.", ("model", "state"), ended)
+    yield _gauge("medgan_training", "The run that goes on.", ("model", "state"), _state_of(progress))
+    yield _gauge("medgan_training_last", "The run that began last.", ("model", "state"), _state_of(last))
     yield GaugeMetricFamily("medgan_training_waiting", "Runs that wait.", len(s.training.waiting()))
+
+
+def _state_of(progress: dict[str, Any] | None) -> dict[tuple[str, ...], float]:
+    return {(str(progress["model"]), str(progress["state"])): 1.0} if progress else {}
 
 
 def _versions(registry: Registry) -> dict[tuple[str, ...], float]:

@@ -1,8 +1,8 @@
 """De-identification of what is exported: DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile.
 
-The profile names what must go; here all goes that is not in the lists of harmless.py: names, dates, institutions, devices,
-private and unknown attributes, at any depth. UIDs are replaced by keyed ones, the same for the same UID as long as the key
-is kept.
+The profile names what must go; here all goes that is not in the lists of harmless.py: names, dates, institutions,
+devices, private and unknown attributes, at any depth. UIDs are replaced by keyed ones, the same for the same UID as
+long as the key is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ LARGEST_UUID = 16  # bytes
 BLANK = (
     "AccessionNumber", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyDate", "StudyID", "StudyTime",
 )  # fmt: skip
-DUMMIES = {"PositionReferenceIndicator": "", "ContentDate": "19000101", "ContentTime": "000000", "ContentCreatorName": "", "DeviceSerialNumber": "0"}
+DUMMIES = {
+    "PositionReferenceIndicator": "",
+    "ContentDate": "19000101",
+    "ContentTime": "000000",
+    "ContentCreatorName": "",
+    "DeviceSerialNumber": "0",
+}
 BURNED_MODALITIES = frozenset(
     ["US", "SC", "XC", "ES", "GM", "SM", "OP", "OT", "XA", "RF", "MG", "CR", "DX", "PX", "IO", "IVUS"]
 )
@@ -87,9 +93,7 @@ def deidentified(dataset: Dataset, patient: str, remap: Remap) -> Dataset:
     clean.SpecificCharacterSet = "ISO_IR 192"
     clean.PatientName = clean.PatientID = patient
     clean.PatientIdentityRemoved, clean.LongitudinalTemporalInformationModified = "YES", "REMOVED"
-    clean.DeidentificationMethod = (
-        "DICOM PS3.15 Annex E Basic Profile; faces are not removed"
-    )
+    clean.DeidentificationMethod = "DICOM PS3.15 Annex E Basic Profile; faces are not removed"
     clean.DeidentificationMethodCodeSequence = [coded(code) for code in METHOD]
     _add_meta(clean, dataset)
     return clean
@@ -126,10 +130,15 @@ def _clean(dataset: Dataset, remap: Remap, ours: bool) -> Dataset:
 
 def _keep_items(clean: Dataset, element: pydicom.DataElement, remap: Remap, ours: bool) -> None:
     """Codes of a hospital's own can name people; only those of public schemes stay."""
-    public = [item for item in element.value if item.get("CodingSchemeDesignator", "DCM") in SCHEMES]
-    kept = [item for item in (_clean(item, remap, ours and _is_ours(item)) for item in public) if len(item)]
+    items = [_clean(item, remap, ours and _is_ours(item)) for item in element.value if _is_public(item)]
+    kept = [item for item in items if len(item)]
     if kept:
         clean[element.tag] = pydicom.DataElement(element.tag, "SQ", pydicom.Sequence(kept))
+
+
+def _is_public(item: Dataset) -> bool:
+    is_code = "CodeValue" in item or "CodeMeaning" in item
+    return not is_code or str(item.get("CodingSchemeDesignator")) in SCHEMES
 
 
 def _is_ours(item: Dataset) -> bool:

@@ -26,7 +26,7 @@ SERIES_NUMBER = 9100
 LEVELS = 65535  # of 16 bits
 PROCESSING = Code("109102", "DCM", "Processing Equipment")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
-OF_PATIENT = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality")
+OF_PATIENT = ("PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality")
 OF_MR: dict[str, Any] = {
     "ScanningSequence": "RM", "SequenceVariant": "NONE", "ScanOptions": "", "MRAcquisitionType": "",
     "RepetitionTime": "", "EchoTime": "", "EchoTrainLength": "", "MagneticFieldStrength": None, "FlipAngle": None,
@@ -37,11 +37,18 @@ OF_CT: dict[str, Any] = {"KVP": "", "AcquisitionNumber": ""}
 
 @dataclass(frozen=True)
 class Stored:
-    """Voxels as 16-bit whole numbers; the real ones are `slope * array + intercept`."""
+    """How voxels become 16-bit whole numbers; the real ones are `slope * stored + intercept`."""
 
-    array: npt.NDArray[Any]
+    dtype: type[np.integer[Any]]
     slope: float = 1.0
     intercept: float = 0.0
+
+    def of(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The whole numbers for some voxels."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return array.astype(self.dtype)
+        steps = np.rint((array.astype(np.float64) - self.intercept) / self.slope)
+        return np.clip(steps, 0, LEVELS).astype(self.dtype)
 
 
 def write_series(folder: Path, source: Source, who: Dataset, image: Volume, maker: Maker, modality: str) -> list[Path]:
@@ -63,7 +70,7 @@ def write_series(folder: Path, source: Source, who: Dataset, image: Volume, make
     """
     if modality not in CLASSES:
         raise MedGANError("cannot_process", f"An image of modality {modality!r} cannot be exported, only MR and CT.")
-    stored, common = quantised(image.array), _common(source, who, maker, modality)
+    stored, common = storage_of(image.array), _common(source, who, maker, modality)
     files = []
     for index in range(image.shape[2]):
         made = _slice(common, source, image, stored, index)
@@ -72,15 +79,12 @@ def write_series(folder: Path, source: Source, who: Dataset, image: Volume, make
     return files
 
 
-def quantised(array: npt.NDArray[Any]) -> Stored:
+def storage_of(array: npt.NDArray[Any]) -> Stored:
     """Whole numbers that fit are kept as they are; others get 65536 steps between the least and the greatest."""
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind in "iub" and ((low >= -32768 and high <= 32767) or (low >= 0 and high <= LEVELS)):
-        return Stored(array.astype(np.int16 if high <= 32767 else np.uint16))
-    slope = float(decimal(max((high - low) / LEVELS, 1e-12)))
-    intercept = float(decimal(low))
-    steps = np.rint((array.astype(np.float64) - intercept) / slope)
-    return Stored(np.clip(steps, 0, LEVELS).astype(np.uint16), slope, intercept)
+        return Stored(np.int16 if high <= 32767 else np.uint16)
+    return Stored(np.uint16, float(decimal(max((high - low) / LEVELS, 1e-12))), float(decimal(low)))
 
 
 def _common(source: Source, who: Dataset, maker: Maker, modality: str) -> Dataset:
@@ -92,9 +96,9 @@ def _common(source: Source, who: Dataset, maker: Maker, modality: str) -> Datase
     for key in OF_PATIENT:
         if key in source.series:
             made[key] = source.series[key]
-    for key in ("FrameOfReferenceUID", "PositionReferenceIndicator"):
-        if key not in made:
-            setattr(made, key, generate_uid() if key.endswith("UID") else "")
+    made.FrameOfReferenceUID = source.frame_of_reference
+    if "PositionReferenceIndicator" not in made:
+        made.PositionReferenceIndicator = ""
     made.RescaleType = "HU" if maker.units == "HU" else "US"
     _technical(made, source, modality)
     _marks(made, maker)
@@ -140,7 +144,7 @@ def _slice(common: Dataset, source: Source, image: Volume, stored: Stored, index
     made.update(common)
     made.SOPInstanceUID, made.InstanceNumber = generate_uid(), index + 1
     _geometry(made, image, index)
-    _pixels(made, stored, index)
+    _pixels(made, stored, image.array[:, :, index])
     made.SourceImageSequence = [_reference(source, made)]
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -163,11 +167,11 @@ def _geometry(made: Dataset, image: Volume, index: int) -> None:
     made.SliceLocation = decimal(float(place @ np.cross(along[:, 0], along[:, 1])))
 
 
-def _pixels(made: Dataset, stored: Stored, index: int) -> None:
-    made.Columns, made.Rows = stored.array.shape[:2]
-    made.PixelRepresentation = int(stored.array.dtype.kind == "i")
+def _pixels(made: Dataset, stored: Stored, voxels: npt.NDArray[Any]) -> None:
+    made.Columns, made.Rows = voxels.shape
+    made.PixelRepresentation = int(np.issubdtype(stored.dtype, np.signedinteger))
     made.RescaleSlope, made.RescaleIntercept = decimal(stored.slope), decimal(stored.intercept)
-    made.PixelData = np.ascontiguousarray(stored.array[:, :, index].T).tobytes()
+    made.PixelData = np.ascontiguousarray(stored.of(voxels).T).tobytes()
 
 
 def _reference(source: Source, made: Dataset) -> Dataset:

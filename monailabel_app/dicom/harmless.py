@@ -1,4 +1,4 @@
-"""The only attributes that de-identified objects keep, at any depth: what MedGAN's segmentations and series are made of."""
+"""The only attributes that de-identified objects keep, at any depth: what MedGAN's own objects are made of."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import generate_uid
 from pydicom.valuerep import DSfloat
 
 from monailabel_app.errors import MedGANError
@@ -51,6 +52,12 @@ class Source:
     def modality(self) -> str:
         """`MR`, `CT`, …"""
         return str(self.series.get("Modality", ""))
+
+    @property
+    def frame_of_reference(self) -> str:
+        """Its UID; for a series without one, always the same made-up one."""
+        made_up = generate_uid(entropy_srcs=["frame", str(self.series.SeriesInstanceUID)])
+        return str(self.series.get("FrameOfReferenceUID") or made_up)
 
 
 def source_file(data: Path, name: str) -> Path:

@@ -15,9 +15,10 @@ from skimage.color import rgb2lab
 
 from monailabel_app import __version__
 from monailabel_app.dicom.codes import anatomy, coded
-from monailabel_app.dicom.geometry import is_multiframe, stack_affine
+from monailabel_app.dicom.geometry import is_multiframe, slice_step, stack_affine
+from monailabel_app.dicom.identity import nobody
 from monailabel_app.dicom.maker import LONGEST, MANUFACTURER, UNKNOWN, Maker
-from monailabel_app.dicom.provenance import Source
+from monailabel_app.dicom.provenance import Source, decimal
 from monailabel_app.errors import MedGANError
 from trainers.data.volumes import Header, Volume, same_grid
 
@@ -47,7 +48,7 @@ def segmentation(source: Source, who: Dataset, label: Volume, maker: Maker) -> S
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote names that are not quite as DICOM wants them
         made = Segmentation(
-            source_images=_images(source, who),
+            source_images=_images(source),
             pixel_array=_numbered(label.array, values),
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=described,
@@ -57,13 +58,13 @@ def segmentation(source: Source, who: Dataset, label: Volume, maker: Maker) -> S
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=(maker.model or MANUFACTURER)[:LONGEST],
-            software_versions=tuple(maker.software),
+            software_versions=MANUFACTURER,
             device_serial_number=NO_SERIAL,
             content_description=maker.told,
             content_label="SEGMENTATION",
             series_description=maker.series_description,
         )
-    return _completed(made, who)
+    return _completed(made, who, maker)
 
 
 def _check(source: Source, label: Volume) -> None:
@@ -75,13 +76,18 @@ def _check(source: Source, label: Volume) -> None:
         raise MedGANError("wrong_geometry", "The label does not lie on the series that the study was made of.")
 
 
-def _images(source: Source, who: Dataset) -> list[Dataset]:
-    """The source's instances without their pixels, as far as a segmentation needs them."""
-    images = []
+def _images(source: Source) -> list[Dataset]:
+    """The source's instances without their pixels, as far as a segmentation needs them.
+
+    The patient is put in afterwards: highdicom refuses birth dates and sexes that real archives have.
+    """
+    images, thickness = [], decimal(float(np.linalg.norm(slice_step(source.slices))))
     for header in source.slices:
         image = Dataset()
-        for part in (source.series, header, who):
+        for part in (source.series, header, nobody()):
             image.update(part)
+        image.FrameOfReferenceUID = source.frame_of_reference
+        image.SliceThickness = header.get("SliceThickness") or thickness
         images.append(image)
     return images
 
@@ -131,8 +137,9 @@ def cielab(color: Any) -> list[int]:
     return [round(light / 100 * 65535), round((a + 128) * 257), round((b + 128) * 257)]
 
 
-def _completed(made: Segmentation, who: Dataset) -> Segmentation:
+def _completed(made: Segmentation, who: Dataset, maker: Maker) -> Segmentation:
     """What highdicom leaves out: text in Unicode, and the rest of the patient and visit."""
     made.update(who)
+    setattr(made, "SoftwareVersions", maker.software)  # noqa: B010 - highdicom says that it is one text
     made.BurnedInAnnotation = "NO"
     return made

@@ -81,7 +81,8 @@ class Archive:
     @classmethod
     def of(cls, url: str, env: Mapping[str, str] = os.environ) -> Archive:
         """The archive at `url`, with user, password or token from the environment."""
-        return cls(url, *(env.get(name, "") for name in (USER, PASSWORD, TOKEN)))
+        user, password, token = (env.get(name, "") for name in (USER, PASSWORD, TOKEN))
+        return cls(url, user, password, token)
 
     def find(self, query: Mapping[str, str], most: int) -> list[Found]:
         """Series that match a query, e.g. `{"Modality": "MR"}`.
@@ -117,7 +118,8 @@ class Archive:
         """What the archive tells of the first instance of a study's series."""
         ids = (source.series.StudyInstanceUID, source.series.SeriesInstanceUID, source.slices[0].SOPInstanceUID)
         with _told(self.url):
-            return Dataset.from_json(self._client.retrieve_instance_metadata(*map(str, ids)))
+            told = self._client.retrieve_instance_metadata(*map(str, ids))
+            return Dataset.from_json(told, bulk_data_uri_handler=lambda *_: None)
 
     def store(self, files: Sequence[Path]) -> None:
         """Stores DICOM files, a bounded number of bytes at a time; storing them again does no harm.
@@ -159,7 +161,7 @@ class _Session(requests.Session):
             self.mount(scheme, HTTPAdapter(max_retries=retries))
         self.hooks["response"].append(_refuse_large)
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **more: Any) -> requests.Response:
+    def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:
         """As requests does, with time-outs."""
         more.setdefault("timeout", self._timeouts)
         return super().request(method, url, *args, **more)

@@ -55,7 +55,9 @@ class Series:
     study: str
 
 
-def make_series(folder: Path, direction: str = "axial", shape: tuple[int, int, int] = (12, 10, 7), **more: Any) -> Series:
+def make_series(
+    folder: Path, direction: str = "axial", shape: tuple[int, int, int] = (12, 10, 7), **more: Any
+) -> Series:
     """Writes a small MR series, one file a slice, full of identifiers.
 
     Args:
@@ -70,9 +72,11 @@ def make_series(folder: Path, direction: str = "axial", shape: tuple[int, int, i
     skip, study, uid = more.pop("skip", ()), more.pop("study", generate_uid()), generate_uid()
     common = {
         **IDENTITY, "StudyInstanceUID": study, "SeriesInstanceUID": uid, "FrameOfReferenceUID": generate_uid(),
-        "SOPClassUID": MRImageStorage, "Modality": "MR", "Manufacturer": "Scanner Works", "SeriesNumber": 3, "EchoTime": 3.2,
-        "ScanningSequence": "GR", "SequenceVariant": "NONE", "ScanOptions": "", "MRAcquisitionType": "3D",
-        "SeriesDescription": "T1 of Müller", "SpecificCharacterSet": "ISO_IR 100", "PositionReferenceIndicator": "", **more,
+        "SOPClassUID": MRImageStorage, "Modality": "MR", "Manufacturer": "Scanner Works", "SeriesNumber": 3,
+        "EchoTime": 3.2, "ScanningSequence": "GR", "SequenceVariant": "NONE", "ScanOptions": "",
+        "MRAcquisitionType": "3D",
+        "SeriesDescription": "T1 of Müller", "SpecificCharacterSet": "ISO_IR 100", "PositionReferenceIndicator": "",
+        **more,
     }  # fmt: skip
     for index in range(shape[2]):
         if index not in skip:
@@ -181,7 +185,9 @@ class Orthanc:
     def fill(self, series: Series) -> None:
         """Stores a series by its own interface."""
         for file in sorted(series.folder.iterdir()):
-            answer = requests.post(f"{self.rest}/instances", data=file.read_bytes(), auth=(self.user, self.password), timeout=30)
+            answer = requests.post(
+                f"{self.rest}/instances", data=file.read_bytes(), auth=(self.user, self.password), timeout=30
+            )
             answer.raise_for_status()
 
 

@@ -17,8 +17,19 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_world import (
-    ACCESSION, DIRECTIONS, NAME, PATIENT, Orthanc, Series, in_space, label_of, make_series, orthanc, same_in_space,
-    segments_of, volume_of,
+    ACCESSION,
+    DIRECTIONS,
+    NAME,
+    PATIENT,
+    Orthanc,
+    Series,
+    in_space,
+    label_of,
+    make_series,
+    orthanc,
+    same_in_space,
+    segments_of,
+    volume_of,
 )  # fmt: skip
 from dicomweb_client.web import DICOMwebClient
 from fastapi.testclient import TestClient
@@ -175,7 +186,9 @@ def test_download_hides_the_patient_and_asks_nobody(site: Site, tmp_path: Path) 
         assert word.encode() not in raw and word.encode("latin-1") not in raw
     seg = pydicom.dcmread(io.BytesIO(raw))
     assert seg.PatientIdentityRemoved == "YES" and seg.PatientID.startswith("patient-")
-    assert same_in_space(np.concatenate(list(segments_of(seg).values())), in_space(label.like(label.array > 0)), values=1)
+    assert same_in_space(
+        np.concatenate(list(segments_of(seg).values())), in_space(label.like(label.array > 0)), values=1
+    )
     again = zipfile.ZipFile(io.BytesIO(site.export(study, download=True).content))
     second = pydicom.dcmread(io.BytesIO(again.read(again.namelist()[0])))
     assert second.StudyInstanceUID == seg.StudyInstanceUID and second.FrameOfReferenceUID == seg.FrameOfReferenceUID

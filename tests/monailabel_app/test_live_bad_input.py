@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import nibabel as nib
@@ -16,9 +17,11 @@ import psutil
 import pytest
 from server_world import MODEL, Server, crop, error
 
+from monailabel_app.activelearning.scores import SCORES
 from trainers.data.volumes import write_volume
 
 INFER = f"/infer/{MODEL}"
+INDEX = "datastore_v2.json"
 
 
 def text_file() -> bytes:
@@ -65,9 +68,18 @@ FILES: dict[str, tuple[Callable[[], bytes], set[tuple[int, str]]]] = {
 
 
 def state_of(server: Server) -> dict[str, str]:
-    """Every file of the studies' folder, with its content, but for logs and locks."""
-    files = [p for p in server.studies.rglob("*") if p.is_file() and "logs" not in p.parts and p.name != ".lock"]
-    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    """Every file of the studies' folder, with its content, but for logs, locks and the scores made in spare time."""
+    hidden = (".lock", ".writing-")
+    files = [p for p in server.studies.rglob("*") if p.is_file() and "logs" not in p.parts]
+    kept = [p for p in files if not p.name.startswith(hidden) and p.name != INDEX]
+    index = json.dumps(without_scores(json.loads((server.studies / INDEX).read_text(encoding="utf-8"))))
+    return {INDEX: index, **{str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}}
+
+
+def without_scores(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: without_scores(item) for key, item in value.items() if key != SCORES}
 
 
 @pytest.fixture
@@ -226,7 +238,7 @@ def test_clients_cannot_set_what_the_server_keeps_of_a_study(http: httpx.Client)
     found = http.get("/datastore/image/info", params=study).json()
     assert found["a"] == 1
     assert found["name"] == "study_1.nii.gz"
-    assert not set(found.values()) & {"x", "y", "z"}
+    assert not {"x", "y", "z"} & {value for value in found.values() if isinstance(value, str)}
     assert http.post("/activelearning/uncertainty", json={}).status_code == 200
 
 

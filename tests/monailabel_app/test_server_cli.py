@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
 
 import httpx
 import pytest
+from identity import AUDIENCE, ISSUER, Identity
 from server_world import MODEL, error, make_studies, serving
 from typer.testing import CliRunner
 
@@ -164,3 +166,29 @@ def test_live_with_a_token_and_a_second_server_on_the_same_data(models: Path, tm
         log = (server.data / "logs" / "server.log").read_text(encoding="utf-8")
         assert TOKEN not in log + server.output.read_text(encoding="utf-8")
     assert "MedGAN is ready" in (tmp_path / "out.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(120)
+def test_live_with_persons_and_a_log_for_machines(models: Path, tmp_path: Path) -> None:
+    identity, studies = Identity(tmp_path), make_studies(tmp_path / "studies", 1)
+    provider = ("--oidc-issuer", ISSUER, "--oidc-audience", AUDIENCE, "--oidc-jwks", str(identity.file))
+    options = (*provider, "--log-format", "json", "--rate-limit", "5/s")
+    with serving(studies, models, tmp_path / "out.txt", *options) as server:
+        assert error(httpx.get(f"{server.url}/info/")) == (401, "token_required")
+        answer = httpx.get(f"{server.url}/info/", headers=identity.bearer("ada"))
+        assert answer.json()["medgan"]["user"] == {"name": "Dr ada", "admin": False}
+        assert error(httpx.get(f"{server.url}/logs/", headers=identity.bearer("ada"))) == (403, "admin_required")
+        assert httpx.get(f"{server.url}/logs/", headers=identity.bearer("chief", admin=True)).status_code == 200
+        assert httpx.get(f"{server.url}/ready").status_code in (200, 503)
+        assert "medgan_requests_total" in httpx.get(f"{server.url}/metrics", headers=identity.bearer()).text
+        assert error(httpx.get(f"{server.url}/metrics")) == (401, "token_required")
+        with server.client(headers=identity.bearer("ada")) as http:
+            assert 429 in {http.get("/serving").status_code for _ in range(80)}
+        assert httpx.get(f"{server.url}/serving", headers=identity.bearer("bob")).status_code == 200
+        text = server.output.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        told = next(line for line in lines if line.get("request_id") == answer.headers["x-request-id"])
+        assert (told["route"], told["status"], told["user"]) == ("/info/", 200, "ada")
+        assert any(line["message"] == "MedGAN is ready." for line in lines)
+        server.process.terminate()
+        assert server.process.wait(20) in (0, -15), "it ends in good order"

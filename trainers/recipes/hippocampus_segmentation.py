@@ -13,7 +13,9 @@ LIMITS = (
     "1 mm), healthy and with psychosis; other pathology, children, 7 T, T2 or CT were not seen. The border between "
     "anterior and posterior follows the data set's own convention, a coronal plane near the uncus. The training crops "
     "show one side of the head; the other side was learned from mirrored images. The sizes of the averaged views were "
-    "chosen after looking at the held-out patients, which favours the figures above by some thousandths."
+    "chosen after looking at the held-out patients, which favours the figures above by some thousandths. Having "
+    "learned to be corrected on spoiled images costs 0.007 Dice on usual ones. The expected Dice is calibrated on ten "
+    "patients, as they are and spoiled; how much its fit is shrunk was set after seeing held-out patients."
 )
 
 SPEC = ModelSpec(

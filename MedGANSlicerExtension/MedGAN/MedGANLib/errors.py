@@ -103,7 +103,7 @@ class Conflict(MedGANError):
 
 
 class Busy(Conflict):
-    """A training run is going on already (409, code `busy`)."""
+    """A run is going on already (409), too many wait (503; code `busy` both), or this client asks too often (429)."""
 
     code = "busy"
 

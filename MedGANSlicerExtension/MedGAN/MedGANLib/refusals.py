@@ -33,10 +33,17 @@ BY_STATUS: Dict[int, Type[MedGANError]] = {
     413: TooLarge,
     415: NotAnImage,
     422: CannotProcess,
+    429: Busy,
     503: ModelNotAvailable,
     504: TimedOut,
 }
-BY_CODE: Dict[str, Type[MedGANError]] = {"busy": Busy, "cancelled": Cancelled}
+BY_CODE: Dict[str, Type[MedGANError]] = {
+    "busy": Busy,
+    "cancelled": Cancelled,
+    "login_not_available": ServerFailure,
+    "storage_not_available": ServerFailure,
+    "not_ready": ServerFailure,
+}
 PLAIN: Dict[Type[MedGANError], Tuple[str, str]] = {
     BadRequest: (
         "The server could not read the request.",
@@ -46,6 +53,7 @@ PLAIN: Dict[Type[MedGANError], Tuple[str, str]] = {
     NotFound: ("The server does not know what was asked for.", "Connect again to refresh the lists."),
     TimedOut: ("The server did not answer in time.", LATE_HINT),
     Conflict: ("The server is in a state that does not allow this.", "Wait for what is running, then try again."),
+    Busy: ("The server has too much to do.", "Try again in a minute."),
     TooLarge: (
         "The volume is over the server's limit.",
         "Crop the volume, or ask the administrator to raise the limit.",

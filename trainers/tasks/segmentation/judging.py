@@ -37,13 +37,14 @@ class JudgingConfig:
         hard: share of images that are spoiled, so that the network under judgement makes mistakes.
         realism: weight of telling true label maps from predicted ones.
         seen: label maps to learn from, made once before the training.
-        strengths: of the spoiled copies of each validation image that it is calibrated on, beside the image itself.
+        strengths: of the copies of each validation image that it is calibrated on, each spoiled in its own way; 0 is
+            the image itself.
     """
 
     hard: float = 0.6
     realism: float = 0.3
     seen: int = 800
-    strengths: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6)
+    strengths: tuple[float, ...] = (0.0, 0.3, 0.3, 0.6, 0.6, 0.8, 1.0)
 
 
 class JudgingTask(SegmentationTask):
@@ -157,8 +158,9 @@ def observe(
     for number, case in enumerate(cases):
         monitor.check()
         image, truth = load_case(case, segmenter.spec)
-        for strength in strengths:
-            found = segmenter(spoiled(image, strength, seed + number), test_time_augmentation=average)
+        for place, strength in enumerate(strengths):
+            hard = spoiled(image, strength, seed + number * len(strengths) + place)
+            found = segmenter(hard, test_time_augmentation=average)
             seen = segmenter.judge.signs(found.finds) if segmenter.judge else None
             if seen is not None:
                 signs.append(seen)

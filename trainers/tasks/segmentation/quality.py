@@ -18,6 +18,7 @@ from trainers.tasks.segmentation.search import Find, entropy_of
 PART = "discriminator"
 DICE = "dice"  # the calibration's key in a spec
 GOOD, POOR = 0.80, 0.75  # expected Dice: from the first on a label is fine, below the second it needs work
+SHRINK = 0.1  # of the fit, for each label; some dozen labels of few patients would fit it to chance
 COVERED = (10.0, 90.0)  # percentiles: the interval holds 80 % of labels with that expectation
 NEIGHBOURS = 0.3  # share of the calibration's labels, those with the nearest expectation, that give the interval
 TEXTS = {
@@ -96,7 +97,7 @@ class Calibration:
         seen = np.array([[*s.numbers(), 1.0] for s in signs])
         scale = np.append(seen[:, :-1].std(0) + 1e-6, 1.0)
         scaled = seen / scale
-        shrink = np.diag([0.01 * len(dice)] * 3 + [0.0])
+        shrink = np.diag([SHRINK * len(dice)] * 3 + [0.0])
         weights = np.linalg.solve(scaled.T @ scaled + shrink, scaled.T @ np.asarray(dice)) / scale
         expected = (seen @ weights).clip(0, 1)
         order = expected.argsort()
