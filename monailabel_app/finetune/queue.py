@@ -119,7 +119,8 @@ class TrainingQueue:
                 close_run(self._runs, self._begun, "failed", GONE)
                 self._begun = ""
             while self._waiting and not self._begun:
-                self._begin(self._waiting.pop(0))
+                self._begin(self._waiting[0])  # stays in the queue if not even that can be noted: a full disk
+                self._waiting.pop(0)
 
     def cancel(self, run: str) -> None:
         """Ends a run, also one that waits; one that has ended stays as it is. Raises MedGANError `unknown_run`."""
