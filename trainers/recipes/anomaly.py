@@ -82,7 +82,7 @@ HIPPOCAMPUS_CROPS = AnomalyRecipe(
     RestoringConfig(patch=(24, 32, 24), channels=(24, 48, 64), fold=2, norm=True),
     _fit(3000, 6),
     grid=(4, 6, 4),
-    reference=_reference((64, 32, 8), (8, 32, 64), (1500, 600), 4),
+    reference=_reference((64, 48, 24, 8), (8, 24, 48, 64), (1500, 600), 4),
     validation=50,
     test=30,
 )  # fmt: skip
