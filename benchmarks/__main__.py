@@ -110,11 +110,16 @@ def labels(
 
 
 @app.command()
-def retrain(out: Out = OUT) -> None:
+def retrain(
+    out: Out = OUT, strategies: Annotated[str, typer.Option(help="Ways to choose.")] = "hybrid,foreground"
+) -> None:
     """Ten studies that the server chose are labelled and submitted; how long until a better version serves."""
     from benchmarks.retrain import measure
 
-    _tell("From ten labels to a better version, through the server", measure(hippocampus(), out), out / "retrain.json")
+    rows = measure(hippocampus(), out, strategies.split(","))
+    keys = [key for key in rows[0] if key != "strategy"]
+    told = [{"what": key, **{row["strategy"]: row[key] for row in rows}} for key in keys]
+    _tell("From ten labels to a better version, through the server", told, out / "retrain.json")
 
 
 @app.command("active_learning")

@@ -43,6 +43,7 @@ class SegmentationTraining(FineTuning):
                 },
                 "synthetic_ratio": {**ratio, "default": self.server.synthetic_ratio},
                 "unlabelled": {"type": "boolean", "default": True},
+                "patience": {"type": "integer", "minimum": 0, "maximum": 1000, "default": usual.patience},
             },
         }
 
@@ -83,6 +84,7 @@ class SegmentationTraining(FineTuning):
 def _settings(options: dict[str, Any]) -> FinetuneConfig:
     return FinetuneConfig(
         epochs=options["max_epochs"],
+        patience=options["patience"],
         learning_rate=options["learning_rate"],
         seed=options["seed"],
         threads=options["threads"],

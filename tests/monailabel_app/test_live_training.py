@@ -20,7 +20,7 @@ from trainers.data.volumes import read_label, read_volume
 from trainers.fit import CHECKPOINT_FILE
 
 STUDIES = range(6)
-LEARN = {"max_epochs": 6, "learning_rate": 0.01}
+LEARN = {"max_epochs": 6, "learning_rate": 0.01, "synthetic_ratio": 0.0}  # the GAN of this world draws noise
 ENDED = {"promoted", "refused", "cancelled", "failed"}
 
 
@@ -86,9 +86,11 @@ def test_corrections_make_a_better_version_that_can_be_rolled_back(
     assert check["after"] > check["before"] + 0.05
     assert f"{check['after']:.3f}" in verdict["reason"]
     assert {c["name"] for c in verdict["checks"]} == {"validation", "reference"}
-    assert [epoch for epoch, _ in progress["metric"]] == list(range(LEARN["max_epochs"] + 1))
+    measured = [epoch for epoch, _ in progress["metric"]]
+    assert measured == list(range(len(measured))) and 4 < len(measured) <= 7, "one an epoch, until it gets no better"
     assert progress["loss"][-1][1] < progress["loss"][0][1]
-    assert progress["cases"] == {"train": 4, "validation": 2, "synthetic": 0}
+    assert (progress["cases"]["train"], progress["cases"]["validation"]) == (4, 2)
+    assert "measured on 2 of your studies" in progress["promise"]
     assert serving_version(http) == made
     assert http.get("/info/").json()["models"][MODEL]["medgan"]["version"] == made
     entry = versions(http)[made]
@@ -126,8 +128,8 @@ def test_cancel_leaves_everything_as_it_was_and_lets_the_next_run_begin(
 ) -> None:
     submit(http, server, tmp_path)
     before = versions(http)
-    first = http.post(f"/train/{MODEL}", json={"max_epochs": 1000}).json()["medgan"]["run"]
-    waiting = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "author": "Dr B"}).json()
+    first = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "patience": 1000}).json()["medgan"]["run"]
+    waiting = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "patience": 1000, "author": "Dr B"}).json()
     assert (waiting["status"], waiting["medgan"]["state"], waiting["medgan"]["position"]) == ("QUEUED", "queued", 1)
     assert error(http.post(f"/train/{MODEL}", json={})) == (409, "busy")
     progress = wait_for(http, {"training"})["medgan"]
@@ -162,6 +164,8 @@ def test_two_clinicians_label_train_and_go_on_at_the_same_time(
     studies = http.get("/datastore/", params={"output": "all"}).json()["objects"]
     for study in studies:
         http.delete("/datastore/label", params={"id": study, "tag": "final"})
+        if not study.startswith("study_"):  # of other tests
+            http.delete("/datastore/image", params={"id": study})
     with ThreadPoolExecutor(2) as pool:
         days = [pool.submit(day_of, server, name, tmp_path / name) for name in ("Dr A", "Dr B")]
         labelled, answers = zip(*(day.result() for day in days), strict=True)
@@ -194,7 +198,7 @@ def day_of(server: Server, name: str, folder: Path) -> tuple[list[str], tuple[in
             assert stored.status_code == 200, stored.text
             mine.append(study)
             if len(mine) == 2:
-                asked = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "author": name})
+                asked = http.post(f"/train/{MODEL}", json={"max_epochs": 1000, "patience": 1000, "author": name})
                 answer = (asked.status_code, asked.json().get("status", "").replace("SUBMITTED", "RUNNING"))
         assert error(offered) == (404, "nothing_to_label")
     return mine, answer
@@ -208,13 +212,11 @@ def test_scores_and_the_strategy_that_uses_them(http: httpx.Client) -> None:
     objects = http.get("/datastore/", params={"output": "all"}).json()["objects"]
     scores = {name: o["image"]["info"]["medgan_scores"]["uncertainty"] for name, o in objects.items()}
     assert len(set(scores.values())) > 1 and min(scores.values()) > 0
-    free = [name for name, o in objects.items() if "strategy" not in o["image"]["info"]]
-    assert len(free) >= 3
-    order = []
-    for client in range(3):
-        answer = http.post("/activelearning/uncertainty", json={"client_id": f"reader-{client}"})
-        order.append(answer.json()["id"])
-    assert order == sorted(free, key=lambda name: -scores[name])[:3]
+    marks = {name: o["image"]["info"].get("strategy", {}).values() for name, o in objects.items()}
+    mine = [name for name in scores if all(mark["client_id"] == "Dr A" for mark in marks[name])]
+    answer = http.post("/activelearning/uncertainty", json={"client_id": "Dr A"}).json()
+    assert answer["id"] == max(mine, key=lambda name: scores[name])
+    assert answer["medgan"]["reason"].startswith("The model is least sure of it")
 
 
 def test_batch_of_labels(http: httpx.Client, server: Server) -> None:
@@ -247,7 +249,9 @@ def test_training_ends_with_its_server_and_goes_on_with_the_next(models: Path, t
     with serving(studies, models, tmp_path / "first.txt") as server, server.client() as http:
         submit(http, server, tmp_path)
         with ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(http.post, f"/train/{MODEL}", json={"max_epochs": 1000}) for _ in range(3)]
+            asked = [
+                pool.submit(http.post, f"/train/{MODEL}", json={"max_epochs": 1000, "patience": 1000}) for _ in range(3)
+            ]
         assert sorted(answer.result().status_code for answer in asked) == [200, 200, 409]
         first = wait_for(http, {"training"})["medgan"]["run"]
         waiting = [entry["run"] for entry in http.get("/train/").json()["queue"]]
@@ -262,7 +266,7 @@ def test_training_ends_with_its_server_and_goes_on_with_the_next(models: Path, t
         assert (again["run"], again["resumed"]) == (first, 1)
         steps = steps_from_now_on(http)
         print(f"checkpoint at step {saved}, went on with {steps}")
-        assert steps[0] >= saved and steps == sorted(steps)
+        assert min(steps) >= saved, "the first ones may be what was last told before the end"
         assert [entry["run"] for entry in http.get("/train/").json()["queue"]] == waiting
         assert serving_version(http) == "v0001" and list(versions(http)) == ["v0001"]
         assert len(http.get("/datastore/", params={"output": "train"}).json()) == len(STUDIES)

@@ -175,8 +175,11 @@ def test_a_local_volume_becomes_a_study(workflow: Workflow, scene: Scene, server
 def test_train_to_a_verdict_and_look_at_versions(workflow: Workflow, scene: Scene) -> None:
     """Runs last: it needs the labels that the other tests have submitted."""
     workflow.wait(workflow.start_training(MODEL, {"max_epochs": 1}), 60)
+    waits = workflow.wait(workflow.start_training(MODEL), 60)
+    assert (waits.state, waits.position) == ("queued", 1)
     with pytest.raises(errors.Busy):
         workflow.wait(workflow.start_training(MODEL), 60)
+    workflow.wait(workflow.cancel_run(waits.run), 60)
     status = workflow.wait_for_training(280)
     assert status.verdict is not None and status.verdict.reason and status.cases["validation"] >= 1
     assert len(status.loss) == 1 and status.metric[0][0] == 0

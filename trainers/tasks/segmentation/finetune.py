@@ -44,8 +44,8 @@ class FinetuneConfig:
         threads: CPU threads; one beside a busy server is many times faster than two.
     """
 
-    epochs: int = 20
-    patience: int = 6
+    epochs: int = 12
+    patience: int = 4
     learning_rate: float = 1e-4
     batch_size: int = 2
     least_steps: int = 8
