@@ -23,6 +23,8 @@ Tell = Callable[[str], None]
 SYNTHESIS = "hippocampus_synthesis"
 SAMPLES, ACCEPTED = 8, 2
 
+RATE = 4e-4  # of learning: higher than a clinic's, for there are few steps
+
 
 @dataclass
 class Step:
@@ -109,7 +111,7 @@ class Story:
     def train(self, epochs: int) -> None:
         """Fine-tunes on the corrections and hears the gate."""
         with self._step("Retrain on the corrections, and let the gate decide") as step:
-            status = self.clinician.train({"max_epochs": epochs})
+            status = self.clinician.train({"max_epochs": epochs, "learning_rate": RATE})
             if status.verdict is None:
                 raise RuntimeError(f"Training ended as {status.state}: {status.error}")
             verdict = status.verdict
