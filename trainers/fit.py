@@ -220,12 +220,8 @@ class _Fitter:
 
     def _optimiser(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for name in phase.networks for p in self.trainable[name]]
-        return torch.optim.AdamW(
-            parameters,
-            self.config.learning_rate * phase.learning_rate,
-            self.config.betas,
-            weight_decay=self.config.weight_decay,
-        )
+        config, rate = self.config, self.config.learning_rate * phase.learning_rate
+        return torch.optim.AdamW(parameters, rate, config.betas, weight_decay=config.weight_decay)
 
     def _scheduler(self, optimiser: torch.optim.Optimizer, phase: Phase) -> torch.optim.lr_scheduler.LRScheduler:
         """A phase that takes its turn at some steps alone follows the same curve in fewer updates."""

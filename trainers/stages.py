@@ -57,14 +57,16 @@ def trained(
             raise CheckpointMismatch(f"{first} was trained in another way; choose another --out or remove it.")
         return known[name]
     busy = time.process_time()
-    averaged, history = fit(task, loop, folder, monitor)
-    minutes = {"minutes": history.seconds / 60, "cpu_minutes": (time.process_time() - busy) / 60}
-    stage: Stage = {"way": way, **{name: round(value, 1) for name, value in minutes.items()}}
-    if metric:
-        stage[f"validation_{metric}_by_step"] = [[step, round(m[metric], 3)] for step, m in history.metrics]
-    if World.from_environment().rank == 0:
-        atomic_write_json(file, {**known, name: stage})  # before the weights: those without a record are of no use
-        for network, path in weights.items():
-            save_weights(averaged[network], path)
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    with World.from_environment() as world:
+        averaged, history = fit(task, loop, folder, monitor)
+        minutes = {"minutes": history.seconds / 60, "cpu_minutes": (time.process_time() - busy) / 60}
+        stage: Stage = {"way": way, **{name: round(value, 1) for name, value in minutes.items()}}
+        if metric:
+            stage[f"validation_{metric}_by_step"] = [[step, round(m[metric], 3)] for step, m in history.metrics]
+        if world.rank == 0:
+            atomic_write_json(file, {**known, name: stage})  # before the weights: those without a record are of no use
+            for network, path in weights.items():
+                save_weights(averaged[network], path)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        world.barrier()  # the next stage of every process reads them
     return stage

@@ -58,7 +58,8 @@ class Reserving(Strategy):
         made = set(datastore.synthetic_images())
         waiting = [name for name in datastore.get_unlabeled_images() if name not in made]
         studies = [n for n in waiting if not reserved(datastore.get_image_info(n), client, self._seconds)]
-        draw = np.random.default_rng(request["seed"]) if isinstance(request.get("seed"), int) else self._random
+        seed = request.get("seed")
+        draw = np.random.default_rng(abs(seed)) if isinstance(seed, int) else self._random
         while studies:
             fresh = [name for name in studies if self._fresh and not _marks(datastore.get_image_info(name))]
             pick = self._choose(pool_of(datastore, fresh or studies, self._model, self._labels), draw)

@@ -103,7 +103,7 @@ def test_same_seed_same_draw(tmp_path: Path) -> None:
         for name in ALL:
             write_volume(tmp_path / str(run) / f"{name}.nii.gz", SMALL)
         fresh = StudyDatastore(tmp_path / str(run), tmp_path / f"b{run}")
-        draws.append([ask(make("random", seed=None), fresh, f"c{n}", seed=n) for n in range(3)])
+        draws.append([ask(make("random", seed=None), fresh, f"c{n}", seed=n) for n in (-1, 0, 2**40)])
     assert draws[0] == draws[1]
 
 

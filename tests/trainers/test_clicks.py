@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from tests.trainers.conftest import ball
 from trainers.data.volumes import Volume, VolumeError
 from trainers.networks import build
 from trainers.preprocess import CanonicalGrid, Window
+from trainers.recipes import RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import Segmenter
 from trainers.tasks.segmentation.clicks import Click, Clicks, channels, obey
@@ -174,6 +175,16 @@ def test_where_the_network_agrees_a_click_changes_little() -> None:
     assert torch.equal(after.argmax(1), before.argmax(1))
 
 
+def test_of_threads_that_share_a_network_each_sees_its_own_features() -> None:
+    network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.Conv3d(4, 3, 1))
+    with features_of(network, 3) as seen:
+        other = threading.Thread(target=network, args=(torch.ones(1, 1, 9, 9, 9),))
+        other.start()
+        other.join()
+        network(torch.ones(1, 1, 2, 2, 2))
+    assert [tuple(features.shape) for features in seen] == [(1, 4, 2, 2, 2)]
+
+
 def test_only_a_linear_last_layer_is_steered(tiny_spec: ModelSpec) -> None:
     assert last_layer(nn.Sequential(nn.Conv3d(1, 4, 3), nn.Conv3d(4, 3, 1)), 3) is not None
     assert last_layer(nn.Sequential(nn.Conv3d(1, 3, 3)), 3) is None
@@ -222,9 +233,7 @@ def test_marks_of_chance_lie_in_an_error_and_are_repeatable(scribble: float) -> 
     assert (max(sizes) > 3) == bool(scribble)
 
 
-def test_data_folder_of_shipped_model_takes_clicks(tmp_path: Path) -> None:
-    from trainers.recipes import RECIPES
-
+def test_the_recipe_has_a_channel_for_each_class() -> None:
     spec = RECIPES["hippocampus_segmentation"].spec
     assert spec.network["in_channels"] == 1 + 1 + len(spec.labels)
     assert spec.clicks > 0

@@ -72,6 +72,15 @@ def test_it_learns_to_tell_good_label_maps_from_poor_ones(tiny_spec: ModelSpec, 
     assert after < 0.5 * before
 
 
+def test_a_judge_of_other_networks_is_another_stage(tiny_spec: ModelSpec, ball_cases: list[Case]) -> None:
+    spec, told = replace(tiny_spec, parts={PART: JUDGE}), []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        task = JudgingTask(spec, build(JUDGE), [build(tiny_spec.network)], ball_cases[:2], config=SMALL)
+        told.append(task.identity()["judged"])
+    assert told[0] == told[1] != told[2]
+
+
 def test_a_calibration_finds_the_line_and_its_spread() -> None:
     random = np.random.default_rng(0)
     guesses = random.uniform(0.2, 1.0, 200)

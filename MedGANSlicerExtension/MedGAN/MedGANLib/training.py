@@ -99,6 +99,7 @@ class TrainingStatus:
         author: Who asked for it, or empty.
         cause: Why it was started: `asked`, or `5 new labels`; empty on older servers.
         position: Place in the queue, from 1; 0 when it does not wait.
+        promise: What the run can and cannot promise, in the server's words; empty on older servers.
         started: When it began, in seconds since 1970 (UTC); 0 when unknown.
         queue: The runs that wait behind it.
     """
@@ -122,6 +123,7 @@ class TrainingStatus:
     cause: str = ""
     position: int = 0
     started: float = 0.0
+    promise: str = ""
     queue: Tuple[QueuedRun, ...] = ()
 
     @property
@@ -167,6 +169,7 @@ class TrainingStatus:
             cause=str(extra.get("reason") or ""),
             position=int(extra.get("position") or 0),
             started=float(extra.get("started") or 0.0),
+            promise=str(extra.get("promise") or ""),
             queue=tuple(QueuedRun.from_json(entry) for entry in task.get("queue") or ()),
         )
 

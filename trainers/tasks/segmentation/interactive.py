@@ -78,13 +78,14 @@ def train_interactive(
         CheckpointMismatch: `out` holds stages that were trained in another way.
     """
     stages = _Stages(recipe.spec, recipe.config, recipe.fit, recipe.interactive, train, validation, out, monitor)
-    told = {
-        "automatic": stages.automatic(),
-        "corrections": stages.corrections(),
-        "second": stages.second(),
-        PART: stages.discriminator(),
-    }
-    return stages.assembled(told) if World.from_environment().rank == 0 else None
+    with World.from_environment() as world:
+        told = {
+            "automatic": stages.automatic(),
+            "corrections": stages.corrections(),
+            "second": stages.second(),
+            PART: stages.discriminator(),
+        }
+        return stages.assembled(told) if world.rank == 0 else None
 
 
 def without_clicks(spec: ModelSpec) -> ModelSpec:
@@ -119,7 +120,7 @@ class _Stages:
         return self._trained("automatic", task, self.fit, "dice_mean")
 
     def corrections(self) -> Stage:
-        network = with_more_inputs(self._made(self.plain, "automatic"), build(self.spec.network))
+        network = with_more_inputs(self._made(self.plain, "automatic"), self._new(self.spec))
         task = CorrectingTask(self.spec, network, self.train, self.validation, self.smaller, self.how.correcting)
         return self._trained("corrections", task, self.how.correcting_fit, "dice_corrected")
 
@@ -134,7 +135,7 @@ class _Stages:
 
     def discriminator(self) -> Stage:
         main = self.blended()
-        second = with_more_inputs(self._made(self.plain, "second"), build(self.spec.network))
+        second = with_more_inputs(self._made(self.plain, "second"), self._new(self.spec))
         torch.manual_seed(self.config.seed)
         task = JudgingTask(
             self.spec, build(self.how.judge), [main, second], self.train[1::2], self.validation, self.smaller,
@@ -149,7 +150,7 @@ class _Stages:
         spec = self.spec.replace(training=self._record(told))
         spec.save(self.out)
         found = calibrate(Segmenter(self.out), self.validation, self.how.judging)
-        spec = spec.replace(calibration={DICE: found.as_dict()})
+        spec = spec.replace(calibration={DICE: found.as_dict()} if found else {})
         spec.save(self.out)
         return spec
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.correcting import spoil_some
 from trainers.tasks.segmentation.hard import harden
 from trainers.tasks.segmentation.infer import Segmenter
-from trainers.tasks.segmentation.quality import PART, Calibration, Signs
+from trainers.tasks.segmentation.quality import FEWEST, PART, Calibration, Signs
 from trainers.tasks.segmentation.samples import load_case, load_samples
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 
@@ -72,10 +74,7 @@ class JudgingTask(SegmentationTask):
         self.judging = judging
         self.key_metric, self.higher_is_better = ("dice_error" if self.validation else ""), False
         self._judged = [network.eval().requires_grad_(False) for network in judged]
-        self._seen = self._make(judging.seen, seed=1)
-        learned, self.samples = self.samples, load_samples(validation, spec)
-        self._watched = self._make(WATCHED, seed=2) if self.samples else []
-        self.samples = learned
+        self._held = load_samples(validation, spec)
 
     def phases(self) -> list[Phase]:
         """The discriminator's alone."""
@@ -98,8 +97,9 @@ class JudgingTask(SegmentationTask):
         return {self.key_metric: float(np.mean(errors))}
 
     def identity(self) -> dict[str, Any]:
-        """As of segmentation, and the settings of judging."""
-        return {**super().identity(), "judging": asdict(self.judging), "judged": len(self._judged)}
+        """As of segmentation, the settings of judging, and which networks are judged."""
+        judged = [fingerprint(network) for network in self._judged]
+        return {**super().identity(), "judging": asdict(self.judging), "judged": judged}
 
     def _losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         judge, images, maps = self.networks[PART], batch["image"], batch["maps"]
@@ -109,6 +109,20 @@ class JudgingTask(SegmentationTask):
         known = torch.isfinite(batch["dice"])
         guessed = binary_cross_entropy_with_logits(logits.float()[known], batch["dice"][known])
         return {"dice": guessed, "hinge": self.judging.realism * hinge_discriminator(real.float(), fake.float())}
+
+    @cached_property
+    def _seen(self) -> list[Batch]:
+        """What is learned from; made when it is needed, for a stage that is done needs none."""
+        return self._make(self.judging.seen, seed=1)
+
+    @cached_property
+    def _watched(self) -> list[Batch]:
+        """Label maps of validation patients."""
+        learned, self.samples = self.samples, self._held
+        try:
+            return self._make(WATCHED, seed=2)
+        finally:
+            self.samples = learned
 
     @torch.no_grad()
     def _make(self, count: int, seed: int) -> list[Batch]:
@@ -130,6 +144,14 @@ class JudgingTask(SegmentationTask):
 def _mirrored(item: Batch) -> Batch:
     """All but the Dice, left to right."""
     return {key: value if key == "dice" else value.flip(1) for key, value in item.items()}
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A short text that depends on all of a network's weights."""
+    digest = hashlib.sha256()
+    for weight in network.state_dict().values():
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def dice_of(found: torch.Tensor, truth: torch.Tensor, classes: int) -> torch.Tensor:
@@ -169,9 +191,12 @@ def observe(
     return signs, dice
 
 
-def calibrate(segmenter: Segmenter, cases: Sequence[Case], judging: JudgingConfig = JudgingConfig()) -> Calibration:
-    """Calibrates a model's discriminator on patients not trained on. Raises ValueError if they are too few."""
-    return Calibration.fit(*observe(segmenter, cases, judging.strengths))
+def calibrate(
+    segmenter: Segmenter, cases: Sequence[Case], judging: JudgingConfig = JudgingConfig()
+) -> Calibration | None:
+    """Calibrates a model's discriminator on patients not trained on; None if it finds too little in them."""
+    signs, dice = observe(segmenter, cases, judging.strengths)
+    return Calibration.fit(signs, dice) if len(dice) >= FEWEST else None
 
 
 def spoiled(image: Volume, strength: float, seed: int) -> Volume:

@@ -18,6 +18,7 @@ from trainers.tasks.segmentation.search import Find, entropy_of
 PART = "discriminator"
 DICE = "dice"  # the calibration's key in a spec
 GOOD, POOR = 0.80, 0.75  # expected Dice: from the first on a label is fine, below the second it needs work
+FEWEST = 10  # labels that a calibration is worth something with
 SHRINK = 0.1  # of the fit, for each label; some dozen labels of few patients would fit it to chance
 COVERED = (10.0, 90.0)  # percentiles: the interval holds 80 % of labels with that expectation
 NEIGHBOURS = 0.3  # share of the calibration's labels, those with the nearest expectation, that give the interval
@@ -92,8 +93,8 @@ class Calibration:
     @classmethod
     def fit(cls, signs: Sequence[Signs], dice: Sequence[float]) -> Calibration:
         """Least squares with a little shrinkage. Raises ValueError for fewer than 10 labels."""
-        if len(dice) < 10:
-            raise ValueError(f"{len(dice)} labels are too few to calibrate on; 10 are the least.")
+        if len(dice) < FEWEST:
+            raise ValueError(f"{len(dice)} labels are too few to calibrate on; {FEWEST} are the least.")
         seen = np.array([[*s.numbers(), 1.0] for s in signs])
         scale = np.append(seen[:, :-1].std(0) + 1e-6, 1.0)
         scaled = seen / scale
@@ -160,8 +161,8 @@ class Judge:
             torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in (find.image, find.maps)
         )
         hard = torch.nn.functional.one_hot(maps.argmax(1), maps.shape[1]).movedim(-1, 1).float()
-        patches, _ = self._network(image[None], hard)
         features, weight = self._network.features(image[None], hard)
+        patches = self._network.patch(features)
         _, logits = self._network(image[None], maps)
         total = weight.sum()
         realism = float((patches * weight).sum() / total)

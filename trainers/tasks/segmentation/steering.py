@@ -8,6 +8,7 @@ distance to the nearest correction, for one click knows nothing of the other end
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,10 +28,19 @@ SAMPLE = 8000  # voxels at which it is held
 
 @contextmanager
 def features_of(network: nn.Module, classes: int) -> Iterator[list[torch.Tensor]]:
-    """Collects what goes into a network's last layer while it runs; nothing, if that is no map to the classes."""
+    """Collects what goes into a network's last layer while it runs; nothing, if that is no map to the classes.
+
+    Of this thread alone: others may run the same network on other patients' images at the same time.
+    """
     seen: list[torch.Tensor] = []
     layer = last_layer(network, classes)
-    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if layer else None
+    mine = threading.get_ident()
+
+    def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if threading.get_ident() == mine:
+            seen.append(inputs[0])
+
+    handle = layer.register_forward_pre_hook(keep) if layer else None
     try:
         yield seen
     finally:

@@ -142,8 +142,9 @@ def progress_text(status: TrainingStatus) -> str:
 
 
 def _cases(status: TrainingStatus) -> str:
-    if not status.cases:
-        return ""
+    """What is learned from and measured on; the server says it best."""
+    if status.promise or not status.cases:
+        return safe(status.promise)
     train, checked = status.cases.get("train", 0), status.cases.get("validation", 0)
     others = f"is checked on {counted(checked, 'other')}" if checked else "with none set aside to check it on"
     made = status.cases.get("synthetic", 0)
