@@ -161,15 +161,17 @@ def cancelled_in_time(http: httpx.Client, path: str) -> dict[str, Any]:
 def test_two_clinicians_label_train_and_go_on_at_the_same_time(
     http: httpx.Client, server: Server, tmp_path: Path
 ) -> None:
-    studies = http.get("/datastore/", params={"output": "all"}).json()["objects"]
-    for study in studies:
+    free = []
+    for study, known in http.get("/datastore/", params={"output": "all"}).json()["objects"].items():
         http.delete("/datastore/label", params={"id": study, "tag": "final"})
         if not study.startswith("study_"):  # of other tests
             http.delete("/datastore/image", params={"id": study})
+        elif not known["image"]["info"].get("strategy"):  # other tests let other clients reserve a study
+            free.append(study)
     with ThreadPoolExecutor(2) as pool:
         days = [pool.submit(day_of, server, name, tmp_path / name) for name in ("Dr A", "Dr B")]
         labelled, answers = zip(*(day.result() for day in days), strict=True)
-    assert sorted([*labelled[0], *labelled[1]]) == sorted(studies), "each study is one clinician's, and none is left"
+    assert len(free) > 4 and sorted([*labelled[0], *labelled[1]]) == sorted(free), "each is one clinician's, none is left"
     assert labelled[0] and labelled[1]
     for name, mine in zip(("Dr A", "Dr B"), labelled, strict=True):
         for study in mine:
