@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PORT ?= 8000
 STUDIES ?= studies
+# Processes that run tests, each with one thread.
+WORKERS ?= 2
 # One thread a process: two busy processes on few cores slow each other down tenfold.
 export OMP_NUM_THREADS ?= 1
 export PYTHONUTF8 = 1
@@ -32,7 +34,7 @@ serve: env  ## Start the server: make serve STUDIES=folder PORT=8000
 	$(PY) -m monailabel_app serve --studies $(STUDIES) --port $(PORT)
 
 test: env  ## All tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 lint: env  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -36,6 +36,17 @@ def segmentation(out: Out = OUT) -> None:
 
 
 @app.command()
+def clicks(out: Out = OUT) -> None:
+    """What corrections by clicks are worth on patients that the shipped model was not trained on; ten minutes."""
+    from benchmarks.clicks import measure, plot
+
+    with ConsoleMonitor() as monitor:
+        rows = measure(hippocampus(), monitor=monitor)
+    plot(rows, out / "clicks.png")
+    _tell("Dice after clicks of a simulated clinician", rows, out / "clicks.json")
+
+
+@app.command()
 def finetune(out: Out = OUT) -> None:
     """A deliberately weak version, ten corrections through the server, and poisoned corrections."""
     from benchmarks.finetune import measure
