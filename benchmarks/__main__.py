@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ OUT = Path("build") / "benchmarks"
 def everything(context: typer.Context) -> None:
     """All benchmarks but the one of hours, `labels`, one after the other, if none is named."""
     if context.invoked_subcommand is None:
-        for run in (segmentation, finetune, server, presets, privacy_audit, reconstruction):
+        for run in (segmentation, finetune, server, speed, presets, privacy_audit, reconstruction):
             run()
 
 
@@ -60,6 +61,30 @@ def server(out: Out = OUT) -> None:
     from benchmarks.server import measure
 
     _tell("The server under load", measure(out), out / "server.json")
+
+
+@app.command()
+def speed(out: Out = OUT) -> None:
+    """The same networks behind stock MONAI Label and behind this server: seconds and memory; some minutes."""
+    from benchmarks.beside_stock import measure
+
+    _tell("A volume of 512 x 512 x 200, beside stock MONAI Label", measure(out / "speed"), out / "speed.json")
+
+
+@app.command()
+def crowd(out: Out = OUT) -> None:
+    """Many users: /info/ while 16 clients infer and a training runs, turns, refusals, and a client that leaves."""
+    from benchmarks.crowd import measure
+
+    _tell("Many users at once", measure(hippocampus(), out), out / "crowd.json")
+
+
+@app.command()
+def fuzz(minutes: Annotated[float, typer.Option(min=0, help="How long, in all.")] = 30.0) -> None:
+    """Searches for requests and damaged files that the server does not answer as it should."""
+    from benchmarks.fuzz import search
+
+    raise typer.Exit(search(minutes))
 
 
 @app.command()
@@ -151,6 +176,34 @@ def active_learning(
         rows = summary(bench.measure(range(seeds)))
     plot(rows, out / "active_learning.png")
     _tell("Which study next: Dice on 30 patients not trained on", rows, out / "active_learning.json")
+
+
+@app.command()
+def studies(out: Out = OUT, count: Annotated[int, typer.Option(min=20, help="How many.")] = 5000) -> None:
+    """The datastore with thousands of studies: seconds to open, to note a score, to store a label."""
+    from benchmarks.studies import measure
+
+    _tell(f"{count} studies", measure(out / "studies", count), out / "studies.json")
+
+
+@app.command()
+def soak(
+    out: Out = OUT,
+    kills: Annotated[int, typer.Option(min=2, help="How often a process is killed.")] = 200,
+    servers: Annotated[int, typer.Option(min=0, help="How many of these kills hit the whole server.")] = 15,
+    seed: Annotated[int, typer.Option(help="Of chance.")] = 0,
+) -> None:
+    """Kills at random moments: what was acknowledged is there, and everything opens. About half an hour."""
+    from benchmarks import soak, soak_server
+
+    logging.disable(logging.CRITICAL)
+    tally = soak.measure(kills - servers, out / "soak" / "process", seed)
+    if servers:
+        soak_server.measure(servers, out / "soak" / "server", seed, tally)
+    _tell(f"{kills} kills (SIGKILL) at random moments", tally.rows(), out / "soak.json")
+    for text in tally.lost:
+        console.print(f"lost {text}", markup=False)
+    raise typer.Exit(1 if tally.lost else 0)
 
 
 def hippocampus() -> Path:

@@ -1,7 +1,7 @@
 """Makes the overview picture of the README and those of some panels: `python docs/pictures.py [NAME …]`.
 
-Names are `overview`, `synthesise` (starts a real server), `correct` and `review`; all by default. The other pictures
-of the module are made by `python -m tests.host.pictures`.
+Names are `overview`, `synthesise` (starts a real server), `correct`, `review` and `kspace`; all by default. The others
+are made by `python -m tests.host.pictures`.
 """
 
 from __future__ import annotations
@@ -110,11 +110,19 @@ def review(folder: Path) -> None:
     draw_review(folder)
 
 
+def kspace(folder: Path) -> None:
+    """K-space in place of a volume and results as DICOM, with a small test server, in a stand-in for Slicer."""
+    from tests.host.kspace_picture import draw_kspace
+
+    draw_kspace(folder)
+
+
 PICTURES = {
     "overview": lambda folder: overview(folder / "overview.png"),
     "synthesise": synthesise,
     "correct": correct,
     "review": review,
+    "kspace": kspace,
 }
 
 

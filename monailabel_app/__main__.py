@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monailabel_app.config import LOOPBACK, SHIPPED_MODELS, TOKEN_VARIABLE, ServerConfig, default_data
+from monailabel_app.devices import AUTO, compute_devices
 from monailabel_app.dicom import commands
 from monailabel_app.dicom.pull import parse_query
 from monailabel_app.dicom.web import check_url
@@ -25,6 +26,8 @@ from trainers.data.cases import find_cases
 from trainers.spec import ModelNotAvailable
 
 ADMIN_ROLE, RATE_LIMIT = ServerConfig.admin_role, f"{ServerConfig.rate_limit:g}/s"
+MAX_QUEUE, TRAIN_NICE = ServerConfig.max_queue, ServerConfig.train_nice
+RECENT = ServerConfig.recent_mb
 
 cli = typer.Typer(help="MedGAN's server for 3D Slicer and MONAI Label clients.", no_args_is_help=True)
 console = Console()
@@ -57,8 +60,18 @@ def serve(
     ] = None,
     replay: Annotated[Path | None, typer.Option(help="Pairs images/ and labels/ mixed into every training.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a training run.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, help="Inferences computed at once; others queue.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Inferences computed at once on each device.")] = 1,
+    max_queue: Annotated[int, typer.Option(min=1, help="Inferences that may wait for a device.")] = MAX_QUEUE,
+    devices: Annotated[
+        str, typer.Option(help="Where models compute: auto (every GPU, else cpu), or e.g. cuda:0,cuda:1.")
+    ] = AUTO,
+    train_device: Annotated[str, typer.Option(help="Where training runs compute: auto, cpu or e.g. cuda:1.")] = AUTO,
+    train_nice: Annotated[
+        int, typer.Option(min=0, max=19, help="How far a training run stands back for the processor.")
+    ] = TRAIN_NICE,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest file that is taken.")] = 1024,
+    recent_mb: Annotated[int, typer.Option(min=0, help="Memory for images of recent requests; 0 keeps none.")] = RECENT,
+    preload: Annotated[bool, typer.Option(help="Load models at the start, not with the first request.")] = True,
     cors: Annotated[list[str] | None, typer.Option(help="Web origin that may call; can be repeated.")] = None,
     patient_pattern: Annotated[str, typer.Option(help="Regular expression: the patient's part of a study's id.")] = "",
     dice_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Mean Dice that a new version may lose.")] = 0.0,
@@ -100,7 +113,13 @@ def serve(
         replay=_pairs(replay, "replay") if replay else None,
         threads=threads,
         concurrency=concurrency,
+        max_queue=max_queue,
+        devices=_devices(devices),
+        train_device=_devices(train_device)[0],
+        train_nice=train_nice,
         max_upload_mb=max_upload_mb,
+        recent_mb=recent_mb,
+        preload=preload,
         cors=tuple(cors or ()),
         patient_pattern=_pattern(patient_pattern),
         dice_tolerance=dice_tolerance,
@@ -218,6 +237,15 @@ def _pairs(path: Path, name: str) -> Path:
     except FileNotFoundError as error:
         raise _failure(f"--{name}: {error}") from error
     return path.expanduser().resolve()
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    try:
+        compute_devices(names)
+    except ValueError as error:
+        raise _failure(str(error)) from error
+    return names
 
 
 def _pattern(text: str) -> str:

@@ -24,8 +24,11 @@ class ServerConfig:
         data: versions, splits, backups, runs and logs; readable by the server's user alone.
         host, port: address to listen on. token: what clients must present; empty means none.
         validation: trusted `images/` and `labels/` for the gate. replay: pairs mixed into every training.
-        threads: threads of a training run. concurrency: inferences computed at once; others queue.
+        threads: threads of a training run. concurrency: inferences computed at once on each device; others queue.
+        devices: where models compute, e.g. `cuda:0`; `auto` takes all GPUs. train_device: where training does.
+        train_nice: how far a training run stands back behind others for the processor, 0 to 19.
         max_queue: inferences that may wait. max_upload_mb, max_voxels: what is too large.
+        recent_mb: memory for decoded images of recent requests; 0 keeps none. preload: load models at the start.
         cors: web origins that may call. patient_pattern: the part of a study's id that names its patient.
         dice_tolerance, label_tolerance, reference_tolerance: what the gate lets a candidate lose.
         synthetic_ratio: synthetic studies that a training may learn from, for each acquired one; 0 uses none.
@@ -50,8 +53,13 @@ class ServerConfig:
     replay: Path | None = None
     threads: int = 1
     concurrency: int = 1
+    devices: tuple[str, ...] = ("auto",)
+    train_device: str = "auto"
+    train_nice: int = 10
     max_queue: int = 64
     max_upload_mb: int = 1024
+    recent_mb: int = 512
+    preload: bool = False
     max_voxels: int = 2**28
     cors: tuple[str, ...] = ()
     patient_pattern: str = ""
@@ -109,6 +117,7 @@ class ServerConfig:
                 values[key] = Path(values[key])
         for key in ("cors", "dicomweb_query"):
             values[key] = tuple(values.get(key) or ())
+        values["devices"] = tuple(values.get("devices") or cls.devices)
         values.setdefault("data", default_data(studies))
         return cls(studies=Path(studies), token=env.get(TOKEN_VARIABLE, ""), **values)
 

@@ -19,10 +19,11 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel_app import history
 from monailabel_app.errors import MedGANError
 from monailabel_app.folder import StudyFolder
-from monailabel_app.history import Entry, LabelHistory, copy_file, sha256
+from monailabel_app.history import Entry, LabelHistory, displaced, sha256, write_through
 from monailabel_app.names import check_lookup, check_new
 from monailabel_app.synthetic import KEY, mark_info
 from trainers.data.volumes import Limits, check_file, read_label
+from trainers.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class StudyDatastore(StudyFolder):
     """A folder of images, its labels, and what is known of each.
 
     Args:
-        studies: the folder. backups: where the history of labels and a damaged index are kept.
+        studies: the folder. backups: where the history of labels and the database are kept.
     """
 
     def __init__(self, studies: Path, backups: Path) -> None:
@@ -150,11 +151,12 @@ class StudyDatastore(StudyFolder):
         with self.transaction():
             if name in self._datastore.objects or target.exists():
                 raise MedGANError("conflict", f"There is already a study {name!r}.", "Choose another id.")
-            copy_file(Path(image_filename), target)
-            told = {**mark_info(target), **(image_info or {})}
-            info = {**told, "ts": int(time.time()), "name": self._filename(name, ext)}
-            self._datastore.objects[name] = ImageLabelModel(image=DataModel(info=info, ext=ext))
-            self._update_datastore_file()
+            with atomic_path(target) as temporary:
+                write_through(Path(image_filename), temporary)
+                told = {**mark_info(temporary), **(image_info or {})}
+                info = {**told, "ts": int(time.time()), "name": self._filename(name, ext)}
+                self._datastore.objects[name] = ImageLabelModel(image=DataModel(info=info, ext=ext))
+                self._save(name)
         return name
 
     def save_label(
@@ -192,10 +194,10 @@ class StudyDatastore(StudyFolder):
             path = self.image_path(image_id)
             for tag in list(self._object(image_id).labels):
                 self.remove_label(image_id, tag)
-            path.unlink(missing_ok=True)
-            self._datastore.objects.pop(image_id, None)
-            self._update_datastore_file()
             self._history.set_aside(image_id)
+            with displaced(path):
+                self._datastore.objects.pop(image_id, None)
+                self._save(image_id)
 
     def remove_label(self, label_id: str, label_tag: str, author: str = "") -> None:
         """Removes a label; it stays in the history."""
@@ -249,13 +251,13 @@ class StudyDatastore(StudyFolder):
         """Adds to what is known of a study."""
         with self.transaction():
             self._object(image_id).image.info.update(info)
-            self._update_datastore_file()
+            self._save(image_id)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Adds to what is known of a label."""
         with self.transaction():
             self._label(label_id, label_tag).info.update(info)
-            self._update_datastore_file()
+            self._save(label_id)
 
     # Helpers.
 
@@ -298,6 +300,16 @@ class StudyDatastore(StudyFolder):
         elif known and not file:
             self._history.record(replace(entry, action=history.REMOVED), None)
 
+    def _told_of_label(self, study: str, tag: str) -> dict[str, Any]:
+        """What the history knows of the label, if its newest entry is of this file."""
+        try:
+            entries, file = self._history.entries(study, tag), self._label_file(study, tag)
+            same = entries and file and entries[-1].checksum == sha256(file)
+            return dict(entries[-1].info) if same else {}
+        except (OSError, ValueError, TypeError) as error:
+            logger.error("A history of a label cannot be read: %s", error)
+            return {}
+
     def _return_to(self, source: Entry, entry: Entry) -> None:
         """Makes the label what it was after `source`. Raises VolumeError if it does not fit the image."""
         file = self._history.file(source)
@@ -307,28 +319,36 @@ class StudyDatastore(StudyFolder):
 
     def _change(self, entry: Entry, file: Path | None) -> None:
         """Makes the label what `entry` says, in steps that are done again after a crash."""
-        pending = self._history.begin(entry, file)
+        pending, before = self._history.begin(entry, file), self._index.changes
         try:
             self._settle(pending)
         except BaseException:
-            pending.unlink(missing_ok=True)
+            if self._index.changes == before:
+                self._history.cancel(pending)
             raise
 
     def _settle(self, pending: Path) -> None:
         entry = self._history.announced(pending)
-        study = self._datastore.objects.get(entry.study)
-        if study:
-            earlier = self._label_file(entry.study, entry.tag)
-            target = Path(self._datastore.label_path(entry.tag)) / self._filename(entry.study, entry.ext)
-            if entry.ext:
-                copy_file(self._history.file(entry), target)
-            study.labels.pop(entry.tag, None)
-            if entry.ext:
-                study.labels[entry.tag] = DataModel(info=dict(entry.info), ext=entry.ext)
-            if earlier and (not entry.ext or earlier != target):
-                earlier.unlink(missing_ok=True)
-            self._update_datastore_file()
+        if entry.study in self._datastore.objects:
+            self._place(entry) if entry.ext else self._displace(entry)
         self._history.finish(pending)
+
+    def _place(self, entry: Entry) -> None:
+        """Whatever may fail for want of room comes before the database has the change, which decides."""
+        earlier = self._label_file(entry.study, entry.tag)
+        target = Path(self._datastore.label_path(entry.tag)) / self._filename(entry.study, entry.ext)
+        with atomic_path(target) as temporary:
+            write_through(self._history.file(entry), temporary)
+            label = DataModel(info=dict(entry.info), ext=entry.ext)
+            self._datastore.objects[entry.study].labels[entry.tag] = label
+            self._save(entry.study)
+        if earlier and earlier != target:
+            earlier.unlink(missing_ok=True)
+
+    def _displace(self, entry: Entry) -> None:
+        with displaced(self._label_file(entry.study, entry.tag)):
+            self._datastore.objects[entry.study].labels.pop(entry.tag, None)
+            self._save(entry.study)
 
     def _is_unfinished(self) -> bool:
         return bool(self._history.unfinished())

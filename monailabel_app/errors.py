@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelException
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +53,22 @@ RETRY_SECONDS = 60.0
 _QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*\"""")
 
 
+class ErrorTold(BaseModel):
+    """What an error answer tells: `code` is a key of STATUS, `id` the request's."""
+
+    code: str
+    message: str
+    hint: str
+    id: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 400 and above; `detail` is what stock clients show."""
+
+    error: ErrorTold
+    detail: str
+
+
 class MedGANError(HTTPException):
     """An error that a client can act on.
 
@@ -83,6 +101,7 @@ def install(app: FastAPI) -> None:
         VolumeError: _volume,
         ModelNotAvailable: _not_available,
         Cancelled: _cancelled,
+        torch.OutOfMemoryError: _no_gpu_memory,
         RequestValidationError: _validation,
         HTTPException: _http,
         MONAILabelException: _monailabel,
@@ -123,6 +142,12 @@ def _not_available(_request: Request, error: ModelNotAvailable) -> JSONResponse:
 
 def _cancelled(_request: Request, _error: Cancelled) -> JSONResponse:
     return error_response(MedGANError("cancelled", "The job was cancelled."))
+
+
+def _no_gpu_memory(_request: Request, error: torch.OutOfMemoryError) -> JSONResponse:
+    hint = "Try again in a minute, or with a smaller image."
+    full = MedGANError("busy", "The GPU's memory is taken.", hint, status=QUEUE_FULL, retry_seconds=RETRY_SECONDS)
+    return error_response(full, error)
 
 
 def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -10,10 +10,12 @@ An entry that is pending when nobody changes labels was left by a crash: StudyDa
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +25,7 @@ import numpy as np
 
 from monailabel_app.errors import MedGANError
 from trainers.data.volumes import VolumeError, read_label
-from trainers.files import atomic_path, atomic_write_json, read_json
+from trainers.files import WRITING, atomic_path, atomic_write_json, read_json
 
 SUBMITTED, RESTORED, REMOVED, FOUND = "submitted", "restored", "removed", "found"
 _ENTRY = re.compile(r"\d{4,}\.json")
@@ -78,7 +80,7 @@ class LabelHistory:
         """All entries of a label, oldest first."""
         folder = self._folder(study, tag)
         names = [p.name for p in folder.iterdir() if _ENTRY.fullmatch(p.name)] if folder.is_dir() else []
-        return [Entry(**read_json(folder / name)) for name in sorted(names, key=lambda n: int(n.split(".")[0]))]
+        return [_read(folder / name) for name in sorted(names, key=lambda n: int(n.split(".")[0]))]
 
     def file(self, entry: Entry) -> Path:
         """The label as it was after the change. Raises MedGANError `unknown_entry` if there was none."""
@@ -110,6 +112,13 @@ class LabelHistory:
         """Makes an announced change an entry, once the label is in its place."""
         pending.replace(self._place_of(self.announced(pending)))
 
+    def cancel(self, pending: Path) -> None:
+        """Drops an announced change that could not be made."""
+        entry = self.announced(pending)
+        pending.unlink()
+        if entry.ext:
+            self.file(entry).unlink(missing_ok=True)
+
     def set_aside(self, study: str) -> None:
         """Parts a study's history from its id, which another patient's image may have next."""
         for folder in self._labels.glob("*"):
@@ -123,7 +132,10 @@ class LabelHistory:
         entry = replace(entry, time=entry.time or now())
         if file is None:
             return replace(entry, ext="", checksum="", voxels={})
-        copy_file(file, self.file(entry))
+        place = self.file(entry)
+        for left in place.parent.glob(f"{entry.number:04d}.*"):  # by a change that died before it was announced
+            left.unlink()
+        copy_file(file, place)
         voxels = entry.voxels or count_voxels(file)
         return replace(entry, checksum=sha256(file), voxels=voxels)
 
@@ -134,6 +146,16 @@ class LabelHistory:
 
     def _folder(self, study: str, tag: str) -> Path:
         return self._labels / tag / study
+
+
+def _read(path: Path) -> Entry:
+    """An entry. Raises MedGANError `storage_not_available` for one that is damaged, which is not passed over."""
+    with suppress(ValueError, TypeError):
+        entry = Entry(**read_json(path))
+        if isinstance(entry.info, dict) and isinstance(entry.voxels, dict):
+            return entry
+    hint = "Tell the administrator, who can take it from a backup."
+    raise MedGANError("storage_not_available", f"Entry {path.stem} of the label's history is damaged.", hint)
 
 
 def pick(entries: Sequence[Entry], number: int) -> Entry:
@@ -196,6 +218,29 @@ def copy_file(source: Path, target: Path) -> None:
     """Copies a file so that it appears complete."""
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def write_through(source: Path, target: Path) -> None:
+    """Copies a file, and waits until the disk has the copy."""
+    shutil.copyfile(source, target)
+    with target.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def displaced(file: Path | None) -> Iterator[None]:
+    """Removes a file; it comes back if the body fails."""
+    if file is None:
+        yield
+        return
+    aside = file.with_name(f"{WRITING}{file.name}")
+    file.replace(aside)
+    try:
+        yield
+    except BaseException:
+        aside.replace(file)
+        raise
+    aside.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

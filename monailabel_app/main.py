@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel_app import __version__, activelearning, finetune, infers
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
+from monailabel_app.devices import compute_devices
+from monailabel_app.errors import MedGANError
 from monailabel_app.infers.base import ModelInfer
+from monailabel_app.infers.segmentation import SegmentationInfer
+from monailabel_app.recent import RecentVolumes
 from monailabel_app.registry import Registry
 from monailabel_app.serving import ModelCache
 from trainers.data.volumes import Limits
@@ -37,7 +42,8 @@ class MedGANApp(MONAILabelApp):
         self.config = ServerConfig.from_conf(studies, conf)
         self.config.prepare()
         self.registry = Registry(self.config.models, self.config.data / "models")
-        self.cache = ModelCache(infers.load)
+        self.cache = ModelCache(infers.load, devices=compute_devices(self.config.devices))
+        self.recent = RecentVolumes(self.config.recent_mb)
         description = "GANs and other networks for clinicians: segment, correct, improve."
         super().__init__(app_dir, studies, conf, name="MedGAN", description=description, version=__version__)
 
@@ -65,6 +71,13 @@ class MedGANApp(MONAILabelApp):
     def studies_store(self) -> StudyDatastore:
         """Studies and labels."""
         return self._datastore
+
+    def preload(self) -> None:
+        """Loads as many models as stay in memory, segmentation first, so that the first request need not wait."""
+        for task in sorted(self.infers.values(), key=lambda one: one.task != SegmentationInfer.task)[: self.cache.size]:
+            for device in self.cache.devices:
+                with contextlib.suppress(ModelNotAvailable, MedGANError):
+                    self.cache.get(self.registry.current(task.model), device)
 
     def init_datastore(self) -> StudyDatastore:
         """The folder of studies."""
@@ -120,4 +133,4 @@ class MedGANApp(MONAILabelApp):
         except (ModelNotAvailable, KeyError) as error:
             logger.error("Model %s is left out: %s", name, error)
             return None
-        return kind(name, self.registry, self.cache, self.config.temporary, limits)
+        return kind(name, self.registry, self.cache, self.config.temporary, limits, self.recent)

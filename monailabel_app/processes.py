@@ -11,6 +11,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 from monailabel.utils.async_tasks.utils import tasks as all_tasks
 
+from monailabel_app.devices import AUTO, visible_gpus
 from monailabel_app.errors import MedGANError
 
 Task = dict[str, Any]
@@ -55,17 +56,17 @@ class Training:
     """The process that trains.
 
     Args:
-        trainers: by model.
+        trainers: by model. device: where they compute; the process sees no other GPU.
     """
 
-    def __init__(self, trainers: Mapping[str, Any]) -> None:
-        self._trainers = trainers
+    def __init__(self, trainers: Mapping[str, Any], device: str = AUTO) -> None:
+        self._trainers, self._gpus = trainers, visible_gpus(device)
 
     def start(self, request: dict[str, Any]) -> None:
         """Starts it. Raises MedGANError `unknown_trainer`, e.g. for a run of an earlier server with more models."""
         if request["model"] not in self._trainers:
             raise MedGANError("unknown_trainer", f"There is no trainer {request['model']!r} any more.")
-        start("train", request)
+        start("train", {**request, "gpus": self._gpus})
 
     def run(self) -> str | None:
         """The run that it works on; None if there is no such process."""

@@ -27,7 +27,9 @@ from typing import Any
 from filelock import FileLock
 
 from monailabel_app.errors import MedGANError, choices
+from monailabel_app.storage import remove_unfinished
 from trainers.files import atomic_write_json, read_json
+from trainers.metrics.titles import titled
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, weights_checksum
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 RECORD = "record.json"
 CURRENT = "current"
 STAGING = ".staging-"
+STATES = ("published", "candidate", "refused")
 CHOSEN = "It was chosen by hand."
 STALE = "Another version was chosen to serve while this one was trained; it was not compared with that one."
 _VERSION = re.compile(r"v\d{4,}")
@@ -86,7 +89,7 @@ class Version:
     def describe(self) -> dict[str, Any]:
         """The version as `GET /models/{name}/versions` shows it."""
         try:
-            metrics = ModelSpec.load(self.path).metrics
+            metrics = titled(ModelSpec.load(self.path))
         except ModelNotAvailable:
             metrics = {}
         record = {**dataclasses.asdict(self.record), "checksum": self.checksum}
@@ -233,9 +236,10 @@ class Registry:
         return dataclasses.replace(found, record=record)
 
     def remove_unfinished(self, model: str) -> None:
-        """Removes what runs that died left behind."""
+        """Removes what processes that died left behind. Call it under the model's lock."""
         for folder in (self.data / model).glob(f"{STAGING}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        remove_unfinished(self.data / model)
 
     def _known(self, model: str) -> str:
         if not re.fullmatch(r"[\w-]+", model) or not self._folders(model):
@@ -263,7 +267,10 @@ class Registry:
 
     def _read(self, model: str, name: str, path: Path) -> Version:
         try:
-            return Version(model, name, path, Record(**read_json(path / RECORD)))
+            record = Record(**read_json(path / RECORD))
+            if record.state not in STATES:
+                raise ValueError(record.state)
+            return Version(model, name, path, record)
         except FileNotFoundError:
             return Version(model, name, path, self._unrecorded(path))
         except (OSError, ValueError, TypeError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,12 +30,16 @@ from monailabel_app.tracing import Trace
 
 logger = logging.getLogger(__name__)
 METHODS = ("scoring", "batch_infer")  # beside training, whose queue ends it
+SWITCH_SECONDS = 0.0005  # a thread that computes lets others on so soon; Python's usual ten times as much slows /info/
 THREADS = 32  # beside those that wait for their turn to compute
 
 
 def create_app(config: ServerConfig) -> FastAPI:
     """Builds the application; studies and models are opened when it starts."""
-    api = FastAPI(title="MedGAN", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan)
+    told: dict[int | str, dict[str, Any]] = {"default": {"model": errors.ErrorAnswer, "description": "An error"}}
+    api = FastAPI(
+        title="MedGAN", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan, responses=told
+    )
     errors.install(api)
     for router in ROUTERS:
         api.include_router(router)
@@ -57,8 +63,12 @@ def _add_middleware(api: FastAPI, config: ServerConfig) -> None:
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     config: ServerConfig = api.state.config
-    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS + config.max_queue + config.concurrency
-    api.state.services = await anyio.to_thread.run_sync(_open, config)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = THREADS + config.max_queue
+    services = await anyio.to_thread.run_sync(_open, config)
+    limiter.total_tokens += services.jobs.most
+    api.state.services = services
     yield
     await anyio.to_thread.run_sync(_close, api.state.services)
 
@@ -73,7 +83,10 @@ def _open(config: ServerConfig) -> Services:
     app.server_mode(True)
     app.on_init_complete()
     for model in app.registry.models():
-        app.registry.remove_unfinished(model)
+        with app.registry.lock(model):
+            app.registry.remove_unfinished(model)
+    if config.preload:
+        threading.Thread(target=app.preload, name="preload", daemon=True).start()
     services = Services.of(app)
     services.training.open()
     if services.scoring:

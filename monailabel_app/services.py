@@ -37,9 +37,9 @@ class Services:
     def of(cls, app: MedGANApp) -> Services:
         """The services around an app."""
         config = app.config
-        training = TrainingQueue(config.runs, Training(app.trainers), app.registry)
-        jobs, method = Jobs(config.concurrency, config.max_queue), next(iter(app.scoring_methods.values()), None)
-        scoring = None
+        training = TrainingQueue(config.runs, Training(app.trainers, config.train_device), app.registry)
+        jobs = Jobs(config.concurrency, config.max_queue, app.cache.devices)
+        method, scoring = next(iter(app.scoring_methods.values()), None), None
         if config.background_scoring and isinstance(method, StudyScoring):
             scoring = BackgroundScoring(method, app.studies_store, jobs)
         return cls(app, jobs, Sessions(config.data / "sessions"), training, scoring)

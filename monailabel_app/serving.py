@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,27 @@ class ModelCache:
     """Models in memory.
 
     Args:
-        load: makes a model from a version's folder. size: how many stay.
+        load: makes a model from a version's folder, on a device. size: how many stay on each device.
+        devices: where models compute.
     """
 
-    def __init__(self, load: Callable[[Path], Any], size: int = 3) -> None:
-        self._load, self._size = load, size
-        self._models: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
+    def __init__(self, load: Callable[[Path, str], Any], size: int = 3, devices: Sequence[str] = ("cpu",)) -> None:
+        self._load, self.size, self.devices = load, size, tuple(devices)
+        self._models: OrderedDict[tuple[str, str, str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, version: Version) -> Any:
-        """The model of `version`. Raises ModelNotAvailable if its weights are missing, damaged or do not fit."""
-        key = (version.model, version.name, version.record.checksum)
+    def get(self, version: Version, device: str = "") -> Any:
+        """The model of `version` on a device, by default the first.
+
+        Raises:
+            ModelNotAvailable: its weights are missing, damaged or do not fit.
+        """
+        key = (version.model, version.name, version.record.checksum, device or self.devices[0])
         with self._lock:
             if key not in self._models:
                 version.verify()
-                self._models[key] = self._load(version.path)
+                self._models[key] = self._load(version.path, key[-1])
             self._models.move_to_end(key)
-            while len(self._models) > self._size:
+            while len(self._models) > self.size * len(self.devices):
                 self._models.popitem(last=False)
             return self._models[key]

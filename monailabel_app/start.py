@@ -22,6 +22,7 @@ from rich.console import Console
 
 from monailabel_app.config import TOKEN_VARIABLE, ServerConfig
 from monailabel_app.logs import JSON, log_config
+from monailabel_app.storage import QUIET_SECONDS, remove_unfinished
 from trainers.files import atomic_write_json, atomic_write_text
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def run(config: ServerConfig, certificate: Path | None = None, key: Path | None 
     config.prepare()
     try:
         with FileLock(config.data / "server.lock", timeout=0):
+            remove_unfinished(config.data, QUIET_SECONDS)
             _prepare_environment(config)
             threading.Thread(target=_greet, args=(config, bool(certificate)), daemon=True).start()
             main = Main(loglevel=logging.WARNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 from filelock import Timeout
 
 from monailabel_app.config import ServerConfig
+from trainers.files import WRITING
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN}
+QUIET_SECONDS = 60.0  # nobody who writes a file lets it rest for so long
 LEAST_BYTES = 1 << 20  # less than that is a full disk
 STORAGE = {
     "disk_full": (
@@ -85,3 +88,18 @@ def is_writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def remove_unfinished(folder: Path, older: float = 0.0, below: bool = True) -> None:
+    """Removes files that were being written when a process died.
+
+    Args:
+        folder: where; it may be missing.
+        older: seconds since the last write to a file, at least; 0 if nobody writes now.
+        below: whether folders in it are looked through too.
+    """
+    latest = time.time() - older
+    for path in folder.glob(f"{'**/' if below else ''}{WRITING}*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime <= latest:
+                path.unlink()

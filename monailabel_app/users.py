@@ -53,6 +53,11 @@ def caller(request: Request) -> User:
     return found
 
 
+def host_of(request: Request) -> str:
+    """The address that a request comes from."""
+    return request.client.host if request.client else ""
+
+
 def administrator(request: Request) -> User:
     """The person who asks, an administrator. Raises MedGANError `admin_required`."""
     found = caller(request)

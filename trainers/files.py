@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+WRITING = ".writing-"  # begins the name of a file that is not complete
+
 
 def _read_umask() -> int:
     """The umask can only be read by setting it; a strict one in between harms no other thread's files."""
@@ -31,7 +33,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=WRITING, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from trainers.data.volumes import Grid
+from trainers.resampling import interpolated, smoothed
 
 Floats = npt.NDArray[np.floating[Any]]
 Shape = tuple[int, int, int]
@@ -23,7 +24,7 @@ Slices = tuple[slice, ...]
 RAS = [[0, 1], [1, 1], [2, 1]]  # nibabel's orientation of an array that is in RAS order already
 ROUNDING = 1e-4  # voxels
 UPRIGHT_DEGREES = 10.0  # training turns images by up to 15 degrees; more tilt is taken out by resampling
-SLAB_VOXELS = 2**22
+SLAB_VOXELS = 2**19  # what fits in a processor's cache
 SAME_SPACING = 0.03  # a spacing within 3 % of the model's is taken as it is: resampling would blur more than it mends
 
 
@@ -127,7 +128,7 @@ class CanonicalGrid:
     def extract(self, array: npt.NDArray[Any], window: Window) -> npt.NDArray[np.float32]:
         """Samples a native array (x, y, z) in a window, linearly, to float32 of `window.size`; 0 outside."""
         part, first = self._part(array, window)
-        return self._sample(np.asarray(part, np.float32), first, window) * self.inside(window)
+        return self._sample(part, first, window) * self.inside(window)
 
     def extract_label(self, array: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
         """Samples a native label map (x, y, z) in a window: linearly for each value, then the largest; 0 outside."""
@@ -136,36 +137,45 @@ class CanonicalGrid:
         share = np.stack([self._sample((part == v).astype(np.float32), first, window) for v in values])
         return np.where(self.inside(window), values[share.argmax(0)], 0).astype(np.uint8)
 
-    def paste(self, maps: Floats, window: Window) -> Iterator[tuple[npt.NDArray[np.float32], Slices]]:
-        """Brings maps of a window back to the volume's own voxels, linearly, a slab at a time to save memory.
+    def paste(self, maps: Floats, window: Window, within: Slices | None = None) -> Iterator[tuple[Floats, Slices]]:
+        """Samples maps of a window on the volume's own voxels, linearly, slab by slab.
 
         Args:
-            maps: (channel, x, y, z) on the window.
-            window: where they belong.
+            maps: (class, *window.size).
+            window: where they are.
+            within: the part of the maps that is wanted; None is all of it.
 
         Yields:
-            Maps (channel, x, y, z) on a slab of the oriented grid, 0 outside the window, and that slab's slices.
-            `to_native` turns a whole oriented array into the volume's own axes.
+            Values (class, x, y, z) of a slab, 0 outside the window, and where the slab lies in an oriented array.
         """
-        first, last = self._covered(window)
-        step = max(1, SLAB_VOXELS // max(1, int(np.prod(last[1:] - first[1:]))))
-        for start in range(int(first[0]), int(last[0]), step):
-            low, high = np.array([start, *first[1:]]), np.array([min(start + step, last[0]), *last[1:]])
-            offset = (self._to_canonical @ [*low, 1.0])[:3] - window.start
-            size = tuple(int(n) for n in high - low)
-            matrix = _matrix(self._to_canonical)
-            block = np.stack([ndimage.affine_transform(m, matrix, offset, size, order=1, mode="nearest") for m in maps])
-            block *= _within(self._to_canonical, low, size, window.start, window.size)
+        first, last = self._covered(window, within)
+        axis = int(self._orientation[2, 0])  # slabs of it are pieces of memory
+        step = max(1, SLAB_VOXELS // max(1, int(np.prod(np.delete(last - first, axis)))))
+        for start in range(int(first[axis]), int(last[axis]), step):
+            low, high = first.copy(), last.copy()
+            low[axis], high[axis] = start, min(start + step, last[axis])
+            block = self._resampled(maps, window, low, _shape(high - low))
             yield block, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
+    def _resampled(self, maps: Floats, window: Window, low: npt.NDArray[np.int_], size: Shape) -> Floats:
+        """Maps of a window on the oriented voxels of a box: (class, *size)."""
+        offset = (self._to_canonical @ [*low, 1.0])[:3] - window.start
+        matrix = _matrix(self._to_canonical)
+        if matrix.ndim == 1:
+            return interpolated(maps, matrix, offset, size)
+        block = np.stack([ndimage.affine_transform(m, matrix, offset, size, order=1, mode="nearest") for m in maps])
+        block *= _within(self._to_canonical, low.tolist(), size, window.start, window.size)
+        return block
+
     def oriented_zeros(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """An empty array on the volume's voxels in the nearest RAS order."""
-        return np.zeros(self._oriented_shape, dtype)
+        """An empty array on the volume's voxels in the nearest RAS order; `to_native` of it is as files have it."""
+        native = np.zeros(self._native_shape, dtype, order="F")
+        return np.asarray(orientations.apply_orientation(native, self._orientation))
 
     def to_native(self, oriented: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Turns an array on the volume's voxels in the nearest RAS order into the volume's own order."""
         inverse = orientations.ornt_transform(RAS, self._orientation)
-        return np.ascontiguousarray(orientations.apply_orientation(oriented, inverse))
+        return np.asarray(orientations.apply_orientation(oriented, inverse))
 
     def _part(self, array: npt.NDArray[Any], window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.int_]]:
         """The part of a native array that a window needs, oriented, with a margin for smoothing; its first voxel."""
@@ -176,17 +186,19 @@ class CanonicalGrid:
         last = np.clip(np.ceil(corners.max(0)).astype(int) + margin, first + 1, oriented.shape)
         return oriented[tuple(slice(a, b) for a, b in zip(first, last, strict=True))], first
 
-    def _sample(
-        self, part: npt.NDArray[np.float32], first: npt.NDArray[np.int_], window: Window
-    ) -> npt.NDArray[np.float32]:
+    def _sample(self, part: npt.NDArray[Any], first: npt.NDArray[np.int_], window: Window) -> npt.NDArray[np.float32]:
         offset = (self._to_oriented @ [*window.start, 1.0])[:3] - first
-        smooth = _antialias(part, self._factor())
-        return ndimage.affine_transform(
-            smooth, _matrix(self._to_oriented), offset, window.size, order=1, mode="nearest"
-        )
+        matrix = _matrix(self._to_oriented)
+        if matrix.ndim == 1:
+            return smoothed(part, matrix, offset, window.size, _sigma(self._factor()))
+        smooth = _antialias(np.asarray(part, np.float32), self._factor())
+        return ndimage.affine_transform(smooth, matrix, offset, window.size, order=1, mode="nearest")
 
-    def _covered(self, window: Window) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-        """First and one past the last oriented voxel of the box around a window."""
+    def _covered(self, window: Window, within: Slices | None) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+        """First and one past the last oriented voxel of the box around a part of a window."""
+        if within is not None:
+            start = [s + part.start for s, part in zip(window.start, within, strict=True)]
+            window = Window(_index(start), _index([part.stop - part.start for part in within]))
         corners = _corners(self._to_oriented, window)
         first = np.clip(np.ceil(corners.min(0) - ROUNDING), 0, self._oriented_shape).astype(int)
         last = np.clip(np.floor(corners.max(0) + ROUNDING) + 1, first, self._oriented_shape).astype(int)
@@ -222,7 +234,12 @@ def _upright(oriented: Floats, shape: Shape, spacing: Floats) -> tuple[Floats, S
     return affine, _shape(np.ceil((high - low) / spacing - ROUNDING))
 
 
-def _shape(size: Floats) -> Shape:
+def _index(values: Sequence[int]) -> Shape:
+    x, y, z = map(int, values)
+    return x, y, z
+
+
+def _shape(size: npt.NDArray[Any]) -> Shape:
     x, y, z = (max(1, int(n)) for n in size)
     return x, y, z
 
@@ -246,14 +263,30 @@ def _within(
 ) -> npt.NDArray[np.bool_]:
     """Which voxels of a box (`start`, `size`) an affine maps into another box (`low`, `extent`): (x, y, z) bool."""
     axes = [np.arange(s, s + n) for s, n in zip(start, size, strict=True)]
+    matrix = _matrix(affine)
+    if matrix.ndim == 1:
+        told = zip(axes, matrix, affine[:3, 3], low, extent, strict=True)
+        x, y, z = (_held(step * axis + offset, first, length) for axis, step, offset, first, length in told)
+        return np.asarray(x[:, None, None] & y[:, None] & z)
     result = np.ones([len(axis) for axis in axes], bool)
     for row, first, length in zip(affine[:3], low, extent, strict=True):
         place = row[0] * axes[0][:, None, None] + row[1] * axes[1][None, :, None] + row[2] * axes[2] + row[3]
-        result &= (place >= first - 0.5 - ROUNDING) & (place <= first + length - 0.5 + ROUNDING)
+        result &= _held(place, first, length)
     return result
 
 
+def _held(place: Floats, first: int, length: int) -> npt.NDArray[np.bool_]:
+    """Which places along an axis lie in its voxels."""
+    return (place >= first - 0.5 - ROUNDING) & (place <= first + length - 0.5 + ROUNDING)
+
+
 def _antialias(array: npt.NDArray[np.float32], factor: Floats) -> npt.NDArray[np.float32]:
-    """Smooths along axes that will be sampled more coarsely; sigma (factor - 1) / 2 voxels, as in scikit-image."""
+    """Smooths along axes that will be sampled more coarsely."""
+    sigma = _sigma(factor)
+    return ndimage.gaussian_filter(array, sigma) if sigma.any() else array
+
+
+def _sigma(factor: Floats) -> Floats:
+    """Of the smoothing before coarser sampling: (factor - 1) / 2 voxels, as in scikit-image; 0 for the same spacing."""
     sigma = np.maximum(0, (factor - 1) / 2)
-    return ndimage.gaussian_filter(array, sigma) if sigma.max() > SAME_SPACING else array
+    return sigma if sigma.max() > SAME_SPACING else np.zeros_like(sigma)

@@ -86,8 +86,11 @@ class ModelSpec:
             found = dict(value).get("format", FORMAT)
             if found != FORMAT:
                 raise ModelNotAvailable(f"{path.parent.name} has spec format {found}; this program reads {FORMAT}.")
-            return cls(**value)
-        except (OSError, ValueError, TypeError) as error:
+            spec = cls(**value)
+            if not all(type(number) is int for number in spec.labels.values()):
+                raise ValueError("a label's value is no whole number")
+            return spec
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelNotAvailable(f"{path.parent.name}/{SPEC_FILE} cannot be read: {error}") from error
 
     def save(self, model_dir: Path | str) -> None:

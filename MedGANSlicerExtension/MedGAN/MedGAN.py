@@ -29,7 +29,15 @@ from MedGANLib.panels import (
 )
 from MedGANLib.panels.consent import ask_consent, ask_edited
 from MedGANLib.testing.images import phantom
-from MedGANLib.testing.selftest import Steps, check_detection, check_reconstruction, check_sample
+from MedGANLib.testing.reconstruction import MEASURED, measured_json
+from MedGANLib.testing.selftest import (
+    Steps,
+    check_detection,
+    check_dicom,
+    check_kspace,
+    check_reconstruction,
+    check_sample,
+)
 from MedGANLib.testing.server import TestServer
 from MedGANLib.workflow import Workflow
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -356,6 +364,17 @@ class MedGANTest(Steps, ScriptedLoadableModuleTest):
             self.wait(lambda: state.job is None and state.reconstruction is not None, "the reconstruction")
             check_reconstruction(self, widget, widget.shared.volume)
             widget.logic.workflow.disconnect()
+
+    def test_kspace_and_dicom(self):
+        """Measured k-space becomes an image beside no volume; a submitted label is saved as DICOM."""
+        volume = add_phantom()
+        with TestServer() as server:
+            server.world.reconstructions[MEASURED], server.world.archive = measured_json(), True
+            workflow = MedGANLogic(consent=lambda request: True).workflow
+            workflow.wait(workflow.connect(server.url))
+            check_kspace(self, workflow)
+            check_dicom(self, workflow, volume)
+            workflow.close()
 
     def test_detection(self):
         """Detect, move the threshold, look at the finding, mark the study, and undo."""

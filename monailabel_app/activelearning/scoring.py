@@ -12,6 +12,7 @@ from monailabel_app.activelearning.scores import info_of, scores_of
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.infers.segmentation import SegmentationInfer, check_scale
+from monailabel_app.jobs import Job
 from trainers.data.volumes import VolumeError, read_volume
 from trainers.monitor import Monitor
 from trainers.tasks.segmentation import Segmentation
@@ -52,7 +53,7 @@ class StudyScoring(ScoringMethod):
         A study that the model cannot look at, e.g. without a clinician's point, is remembered as such.
         """
         version = self.task.registry.current(self.task.model)
-        model = self.task.cache.get(version)
+        model = self.task.cache.get(version, monitor.device if isinstance(monitor, Job) else "")
         found = self._look(model, study, datastore, monitor)
         entry = info_of(found, label_names(self.task.spec), self.task.model, version.name)
         try:

@@ -14,12 +14,12 @@ import pydicom
 import SimpleITK as sitk
 from filelock import FileLock
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from monailabel_app.dicom.geometry import check_stack, is_multiframe, stack_affine
 from monailabel_app.dicom.maker import made_here
 from monailabel_app.dicom.provenance import SERIES, SLICE, Source, save, source_file
 from monailabel_app.errors import MedGANError
+from trainers.data.instances import UNREADABLE, damaged_instance
 from trainers.data.volumes import Header, Volume, VolumeError, read_volume, same_grid, write_volume
 from trainers.files import atomic_write_json, atomic_write_text, read_json
 from trainers.marks import altered_header
@@ -65,6 +65,9 @@ def import_series(studies: Path, data: Path) -> list[str]:
     """
     place, new = Place(studies, data, data / "tmp"), []
     for folder in _folders(studies, data):
+        if damaged_instance(folder):
+            logger.warning("A folder is left out: one of its DICOM files is damaged.")
+            continue
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)):
             if place.is_known(study_name(uid)):
                 continue
@@ -78,6 +81,8 @@ def import_series(studies: Path, data: Path) -> list[str]:
 
 def sorted_files(folder: Path) -> list[Path]:
     """The files of the one series in a folder, by position. Raises MedGANError `cannot_process` for none or several."""
+    if damaged_instance(folder):
+        raise MedGANError("cannot_process", "What the archive sent holds a damaged file.")
     reader = sitk.ImageSeriesReader
     series = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
@@ -146,9 +151,9 @@ def _source(files: Sequence[Path], place: Place, origin: str) -> Source:
     try:
         headers = [pydicom.dcmread(f, stop_before_pixels=True, specific_tags=[*SERIES, *SLICE]) for f in files]
         name = study_name(str(headers[0].SeriesInstanceUID))
-    except (InvalidDicomError, OSError, AttributeError, IndexError) as error:
+        check_stack(headers)
+    except UNREADABLE as error:
         raise MedGANError("cannot_process", "Its files cannot be read as DICOM.") from error
-    check_stack(headers)
     file = "" if origin else str(files[0].relative_to(place.studies))
     return Source(name, origin, file, _only(headers[0], SERIES), [_only(header, SLICE) for header in headers])
 

@@ -13,7 +13,7 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.gate import Verdict
 from monailabel_app.finetune.runs import Run, verdict_shown
-from monailabel_app.finetune.watch import die_with
+from monailabel_app.finetune.watch import die_with, stand_back
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
 from trainers.data.cases import CasesError
@@ -63,6 +63,7 @@ class FineTuning(TrainTask):
             datastore: the studies.
         """
         die_with(int(request["server"]))
+        stand_back(int(request["server"]), self.server.train_nice)
         run = Run(self.server.runs / request["run"], self.model)
         try:
             options, _ = validate(request, self.schema())

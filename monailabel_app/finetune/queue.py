@@ -25,6 +25,7 @@ from monailabel_app.finetune.runs import (
     new_run,
     options_of,
     read_run,
+    remove_unfinished_runs,
     request_cancel,
     run_names,
     update_run,
@@ -76,6 +77,7 @@ class TrainingQueue:
 
     def open(self) -> None:
         """Takes up what an earlier server left, and begins to start runs by itself."""
+        remove_unfinished_runs(self._runs)
         with self._lock:
             left = [progress for name in run_names(self._runs) if (progress := read_run(self._runs, name))]
             for progress in left:

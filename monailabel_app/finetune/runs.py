@@ -20,6 +20,7 @@ from typing import Any
 
 from monailabel_app.history import now
 from monailabel_app.registry import Version
+from monailabel_app.storage import remove_unfinished
 from trainers.files import atomic_write_json, atomic_write_text, read_json
 from trainers.monitor import Cancelled, Monitor
 
@@ -144,9 +145,10 @@ def new_run(
 def read_run(runs: Path, name: str) -> dict[str, Any] | None:
     """A run's progress; None if there is none that can be read."""
     try:
-        return {**_blank(name, ""), **read_json(runs / name / PROGRESS)}
-    except (OSError, ValueError):
+        found = {**_blank(name, ""), **read_json(runs / name / PROGRESS)}
+    except (OSError, ValueError, TypeError):
         return None
+    return found if isinstance(found["state"], str) and isinstance(found["model"], str) else None
 
 
 def options_of(runs: Path, name: str) -> dict[str, Any] | None:
@@ -200,6 +202,14 @@ def verdict_shown(judged: Version, serving: str) -> dict[str, Any]:
     record = judged.record
     told = {"promoted": record.state == "published", "version": judged.name, "serving": serving}
     return {**told, "reason": record.reason, "checks": record.checks}
+
+
+def remove_unfinished_runs(runs: Path) -> None:
+    """Removes what a server that was killed left: files that it was writing, and runs that nobody was told of yet."""
+    remove_unfinished(runs)
+    for name in run_names(runs):
+        if not (runs / name / PROGRESS).exists():
+            shutil.rmtree(runs / name, ignore_errors=True)
 
 
 def _blank(name: str, model: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ TASKS: dict[str, type[ModelInfer]] = {
 }
 
 
-def load(folder: Path) -> Any:
-    """The model in a version's folder, ready to run. Raises ModelNotAvailable."""
+def load(folder: Path, device: str = "cpu") -> Any:
+    """The model in a version's folder, ready to run on a device. Raises ModelNotAvailable."""
     task = ModelSpec.load(folder).task
     if task not in TASKS:
         raise ModelNotAvailable(f"The task {task!r} of {folder.parent.name} is not known to this server.")
-    return TASKS[task].load(folder)
+    return TASKS[task].load(folder, device)

@@ -14,10 +14,13 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.infers.result import Part, check_extension, write_result
+from monailabel_app.jobs import Job
 from monailabel_app.options import Schema, validate
+from monailabel_app.recent import RecentVolumes
 from monailabel_app.registry import Registry, Version
 from monailabel_app.serving import ModelCache
-from trainers.data.volumes import SUFFIXES, Limits, Volume, check_file, read_volume
+from trainers.data.volumes import SUFFIXES, Limits, Volume, check_file
+from trainers.metrics.titles import titled
 from trainers.monitor import Monitor
 from trainers.spec import ModelNotAvailable, ModelSpec
 
@@ -45,13 +48,13 @@ class ModelInfer(InferTask):
 
     Args:
         model: its name. registry: its versions. cache: its loaded versions.
-        folder: where results are written. limits: what is too large to read.
+        folder: where results are written. limits: what is too large to read. recent: keeps images of earlier requests.
 
     Attributes:
         task: its name in a spec. output: `labelmap`, `volume` or `both`. trainable: whether it can be fine-tuned here.
         kind: MONAI Label's name for what it does.
         reads: the files of a request that it reads: `image`, names of further inputs, or `label`.
-        load: is called with a version's folder; makes the model that is ready to run.
+        load: is called with a version's folder and a device; makes the model that is ready to run.
     """
 
     task = ""
@@ -61,8 +64,16 @@ class ModelInfer(InferTask):
     reads: tuple[str, ...] = ()
     load: ClassVar[Any]
 
-    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
-        self.model, self.registry, self.cache = model, registry, cache
+    def __init__(
+        self,
+        model: str,
+        registry: Registry,
+        cache: ModelCache,
+        folder: Path,
+        limits: Limits,
+        recent: RecentVolumes = RecentVolumes(),
+    ) -> None:
+        self.model, self.registry, self.cache, self.recent = model, registry, cache, recent
         self.spec = any_spec(registry, model)
         self.folder, self.limits = folder, replace(limits, pictures=self.spec.dimensions == 2)
         super().__init__(self.kind, self.spec.labels, self.spec.dimensions, self.spec.description)
@@ -123,7 +134,8 @@ class ModelInfer(InferTask):
         """Runs the model.
 
         Args:
-            request: params of the client; beside them the files that it reads, as paths, and perhaps `monitor`.
+            request: params of the client; beside them the files that it reads, as paths, and perhaps `monitor`, and
+                `near` for a client on this computer, to whom nothing is gained by compressing an image.
 
         Returns:
             The result's file, which the caller removes, and the answer's params.
@@ -131,12 +143,14 @@ class ModelInfer(InferTask):
         start = time.perf_counter()
         options, _ = self.options(request)
         version = self.registry.current(self.model)
-        loaded = self.cache.get(version)
-        outcome = self.answer(loaded, request, options, request.get("monitor") or Monitor())
+        monitor = request.get("monitor") or Monitor()
+        loaded = self.cache.get(version, monitor.device if isinstance(monitor, Job) else "")
+        outcome = self.answer(loaded, request, options, monitor)
         about = self._about(version, outcome)
         about["latencies"] = {k: round(v, DIGITS) for k, v in outcome.seconds.items()}
         clock = time.perf_counter()
-        path = write_result(outcome.parts, about, request.get("result_extension") or ".nii.gz", self.folder)
+        extension, near = request.get("result_extension") or ".nii.gz", bool(request.get("near"))
+        path = write_result(outcome.parts, about, extension, self.folder, near)
         now = time.perf_counter()
         about["latencies"] |= {"write": round(now - clock, DIGITS), "total": round(now - start, DIGITS)}
         return str(path), about
@@ -156,7 +170,7 @@ class ModelInfer(InferTask):
         try:
             version = self.registry.current(self.model)
             spec = ModelSpec.load(version.path)
-            serving = {"version": version.name, "checksum": version.checksum, "metrics": spec.metrics}
+            serving = {"version": version.name, "checksum": version.checksum, "metrics": titled(spec)}
         except ModelNotAvailable as error:
             spec = self.spec
             serving = {"version": "", "checksum": "", "metrics": {}, "unavailable": str(error)}
@@ -174,8 +188,8 @@ class ModelInfer(InferTask):
 class ImageInfer(ModelInfer):
     """A model that makes something of an image, or of several."""
 
-    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
-        super().__init__(model, registry, cache, folder, limits)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.reads = tuple(str(entry["name"]) for entry in self.spec.inputs) or ("image",)
 
     @abstractmethod
@@ -185,7 +199,7 @@ class ImageInfer(ModelInfer):
     def answer(self, loaded: Any, request: Mapping[str, Any], options: Mapping[str, Any], monitor: Monitor) -> Outcome:
         """Reads the images of the request and runs the model on them."""
         clock = time.perf_counter()
-        images = {name: read_volume(request[name], self.limits) for name in self.reads}
+        images = {name: self.recent.read(request[name], self.limits) for name in self.reads}
         read = time.perf_counter() - clock
         outcome = self.run(loaded, images, options, monitor)
         return replace(outcome, seconds={"read": read, **outcome.seconds})

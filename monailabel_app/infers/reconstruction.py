@@ -13,11 +13,9 @@ import numpy as np
 from monailabel_app.infers.base import ImageInfer, Outcome
 from monailabel_app.infers.result import Part
 from monailabel_app.options import Schema, choice, share, switch, whole_number
-from monailabel_app.registry import Registry
-from monailabel_app.serving import ModelCache
 from monailabel_app.synthetic import mark_of
 from trainers.data import kspace
-from trainers.data.volumes import Limits, Volume, VolumeError
+from trainers.data.volumes import Volume, VolumeError
 from trainers.monitor import Monitor
 from trainers.physics.kspace import KINDS
 from trainers.tasks.reconstruction.infer import Reconstructed
@@ -48,8 +46,8 @@ class ReconstructionInfer(ImageInfer):
     output = "volume"
     load = staticmethod(open_model)
 
-    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
-        super().__init__(model, registry, cache, folder, limits)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.measurement = str(self.spec.preprocess.get("measurement", ""))
 
     def schema(self) -> Schema:

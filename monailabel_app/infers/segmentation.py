@@ -69,7 +69,7 @@ class SegmentationInfer(ImageInfer):
         details = {"labels": self.spec.labels, "colors": self.spec.colors}
         parts = [
             Part("label", "labelmap", result.label, details),
-            Part("uncertainty", "volume", result.uncertainty, {"units": UNCERTAINTY_UNITS}),
+            Part("uncertainty", "volume", lambda: result.uncertainty, {"units": UNCERTAINTY_UNITS}),
         ]
         about = {"quality": result.quality.as_dict() if result.quality else None, "medgan": {"clicks": len(given)}}
         return Outcome(parts, list(result.warnings), dict(result.seconds), about)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from monailabel_app.errors import MedGANError
@@ -12,10 +11,8 @@ from monailabel_app.infers.base import ModelInfer, Outcome
 from monailabel_app.infers.masks import cut_warning, fitting_mask
 from monailabel_app.infers.result import BUNDLE, Part
 from monailabel_app.options import Schema, choice, label_map, whole_number
-from monailabel_app.registry import Registry
-from monailabel_app.serving import ModelCache
 from monailabel_app.synthetic import LARGEST_SEED
-from trainers.data.volumes import Limits, read_label
+from trainers.data.volumes import read_label
 from trainers.monitor import Monitor
 from trainers.tasks.synthesis import Synthesizer, Synthetic
 
@@ -30,8 +27,8 @@ class SynthesisInfer(ModelInfer):
     reads = ("label",)
     load = Synthesizer
 
-    def __init__(self, model: str, registry: Registry, cache: ModelCache, folder: Path, limits: Limits) -> None:
-        super().__init__(model, registry, cache, folder, limits)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.output = "both" if self.labels_images else "volume"
 
     @property

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from monailabel_app.datastore import FINAL
@@ -16,17 +16,18 @@ from monailabel_app.dicom import export as exports
 from monailabel_app.dicom.export import Exporter, Options
 from monailabel_app.dicom.web import Archive
 from monailabel_app.errors import MedGANError
-from monailabel_app.routes.params import json_object
+from monailabel_app.routes.params import answers, json_object
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
-from monailabel_app.users import Caller
+from monailabel_app.users import Caller, host_of
 
 router = APIRouter(prefix="/dicom", tags=["dicom"])
 BLOCK = 1 << 20
 
 
-@router.post("/export")
+@router.post("/export", response_class=Response, responses=answers("application/json", "application/zip"))
 def export(
+    request: Request,
     s: Served,
     user: Caller,
     image: str,
@@ -49,7 +50,8 @@ def export(
         raise MedGANError("admin_required", "Only an administrator may download what names the patient.")
     options, told = Options(hidden, burned_in), json_object(params)
     exporter = _exporter(s)
-    with s.jobs.run("dicom_export", owner=user.subject), ExitStack() as stack:
+    client = (user.subject or host_of(request),)
+    with s.jobs.run("dicom_export", owner=user.subject, client=client), ExitStack() as stack:
         files = stack.enter_context(_made(exporter, s, stack, image, tag, file, told, options))
         if not download:
             return JSONResponse(exporter.send(files))

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import client_info, json_object
+from monailabel_app.routes.params import BYTES, answers, client_info, json_object
 from monailabel_app.services import Served
 from monailabel_app.synthetic import KEY as SYNTHETIC
 from monailabel_app.synthetic import Mark, mark_of, mark_told
@@ -64,7 +64,7 @@ def remove_image(s: Served, _user: Admin, id: str) -> dict[str, Any]:
     return {}
 
 
-@router.head("/image")
+@router.head("/image", response_class=Response)
 def has_image(s: Served, image: str, check_sum: str = "") -> Response:
     """Tells whether a study exists and, if asked, is the same file."""
     s.datastore.image_path(image)
@@ -73,7 +73,7 @@ def has_image(s: Served, image: str, check_sum: str = "") -> Response:
     return Response()
 
 
-@router.get("/image")
+@router.get("/image", response_class=FileResponse, responses=answers(BYTES))
 def download_image(s: Served, image: str) -> FileResponse:
     """A study's file."""
     path = s.datastore.image_path(image)

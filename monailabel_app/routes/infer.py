@@ -12,23 +12,26 @@ from typing import Annotated, Any, Literal
 import anyio.from_thread
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from requests_toolbelt import MultipartEncoder
 from starlette.datastructures import UploadFile as FormFile
+from urllib3.fields import RequestField
+from urllib3.filepost import encode_multipart_formdata
 
+from monailabel_app.config import LOOPBACK
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.metrics import Measured
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import json_object
+from monailabel_app.routes.params import LONGEST_NAME, answers, json_object
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
-from monailabel_app.users import Caller
+from monailabel_app.users import Caller, host_of
 
 router = APIRouter(tags=["inference"])
 Output = Literal["image", "json", "all"]
 MIME = {".nii.gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
 BLOCK = 1 << 20
 FILES = ("image", "label")  # of a request; params can have no such keys, which would be paths on the server
+ANSWERS = ("multipart/form-data", "application/json", *MIME.values())
 PARTS = ("file", "label")  # of a request's form that have files, beside those of further inputs
 NO_IMAGE = "none"
 Source = Callable[[], AbstractContextManager[Path]]
@@ -40,7 +43,7 @@ async def sent_files(request: Request) -> dict[str, FormFile]:
     return {name: value for name, value in form.items() if isinstance(value, FormFile)}
 
 
-@router.post("/infer/{model}")
+@router.post("/infer/{model}", response_class=Response, responses=answers(*ANSWERS))
 def infer(
     request: Request,
     s: Served,
@@ -73,8 +76,9 @@ def infer(
     with _opened({name: source for name, source in sources.items() if source and name in task.reads}) as paths:
         for name, path in paths.items():
             task.check_file(name, path)
-        with s.jobs.run(model, job_id, _hung_up(request), user.subject) as job, measured.inference(model):
-            result, about = task({**wanted, **paths, "monitor": job})
+        client = (user.subject or host_of(request), str(told.get("client_id") or "")[:LONGEST_NAME])
+        with s.jobs.run(model, job_id, _hung_up(request), user.subject, client) as job, measured.inference(model):
+            result, about = task({**wanted, **paths, "monitor": job, "near": host_of(request) in LOOPBACK})
     return _answer(Path(result), about, output)
 
 
@@ -143,32 +147,28 @@ def _answer(result: Path, about: Mapping[str, Any], output: Output) -> Response:
             "Content-Length": str(result.stat().st_size),
         }
         return StreamingResponse(_blocks(result), media_type=MIME[extension], headers=headers)
-    fields = {"params": (None, json.dumps(about), "application/json")}
-    return _multipart(result, {**fields, "image": (name, result.open("rb"), MIME[extension])})
+    return _multipart(result, about, name, MIME[extension])
 
 
-def _multipart(result: Path, fields: dict[str, Any]) -> Response:
-    encoder = MultipartEncoder(fields=fields)
-    headers = {"Content-Length": str(encoder.len)}
-    return StreamingResponse(
-        _read(encoder, result, fields["image"][1]), media_type=encoder.content_type, headers=headers
-    )
+def _multipart(result: Path, about: Mapping[str, Any], name: str, kind: str) -> Response:
+    """Params and file; the file goes from the disk to the network block by block, past the encoder of forms."""
+    boundary = uuid.uuid4().hex
+    params, image = RequestField("params", json.dumps(about)), RequestField.from_tuples("image", (name, b"", kind))
+    params.make_multipart(content_type="application/json")
+    form, content_type = encode_multipart_formdata([params, image], boundary)
+    end = f"\r\n--{boundary}--\r\n".encode()
+    head = form.removesuffix(end)
+    headers = {"Content-Length": str(len(form) + result.stat().st_size)}
+    return StreamingResponse(_blocks(result, head, end), media_type=content_type, headers=headers)
 
 
-def _read(encoder: MultipartEncoder, result: Path, stream: Any) -> Iterator[bytes]:
+def _blocks(result: Path, head: bytes = b"", end: bytes = b"") -> Iterator[bytes]:
     """The answer's body; the file goes when it is sent or the client hangs up."""
     try:
-        while block := encoder.read(BLOCK):
-            yield block
-    finally:
-        stream.close()
-        result.unlink(missing_ok=True)
-
-
-def _blocks(result: Path) -> Iterator[bytes]:
-    try:
         with result.open("rb") as stream:
+            yield head
             while block := stream.read(BLOCK):
                 yield block
+            yield end
     finally:
         result.unlink(missing_ok=True)

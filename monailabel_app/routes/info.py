@@ -30,6 +30,7 @@ def info(s: Served, user: Caller) -> dict[str, Any]:
         "token_required": bool(s.config.token or s.config.oidc_issuer),
         "user": {"name": user.name, "admin": user.admin},
         "default_strategy": DEFAULT,
+        "archive": bool(s.config.dicomweb),
     }
     return {**s.app.info(), "medgan": medgan}
 

@@ -12,7 +12,7 @@ from monailabel_app.datastore import FINAL
 from monailabel_app.history import voxels_of
 from monailabel_app.metrics import Measured
 from monailabel_app.names import check_new
-from monailabel_app.routes.params import author_of, client_info
+from monailabel_app.routes.params import BYTES, answers, author_of, client_info
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from monailabel_app.users import AUTHOR, OWNER, Caller
@@ -33,7 +33,7 @@ def submit(
 ) -> dict[str, Any]:
     """Stores a label, after checking it against its image and, if it is named, against a model's label values."""
     tag = check_new("label tag", tag or FINAL)
-    info = user.signed(client_info(params, "params"))
+    info = _with_known_version(s, user.signed(client_info(params, "params")))
     values = _known_values(s, info)
     grid = check_file(s.datastore.image_path(image), Limits(pictures=True))
     with received(label, s.config.temporary, "label") as path:
@@ -42,6 +42,14 @@ def submit(
     measured.label(str(info.get("model") or ""))
     run = s.auto_training.after_submission(image, tag)
     return {"image": image, "label": image, "medgan": {**told, "training": run}}
+
+
+def _with_known_version(s: Services, info: dict[str, Any]) -> dict[str, Any]:
+    """What a client told, without a version that this server's model does not have: another server's, or no name."""
+    told, model = info.get("version"), str(info.get("model") or "")
+    if model and told in [version.name for version in s.registry.versions(model)]:
+        return info
+    return {key: value for key, value in info.items() if key != "version"}
 
 
 def _known_values(s: Services, info: dict[str, Any]) -> list[int] | None:
@@ -70,14 +78,14 @@ def remove(s: Served, user: Caller, id: str, tag: str, author: str = "") -> dict
     return {}
 
 
-@router.head("")
+@router.head("", response_class=Response)
 def has_label(s: Served, image: str, tag: str) -> Response:
     """Tells whether a label exists."""
     s.datastore.label_path(image, tag)
     return Response()
 
 
-@router.get("")
+@router.get("", response_class=FileResponse, responses=answers(BYTES))
 def download(s: Served, label: str, tag: str, number: int | None = None) -> FileResponse:
     """A label's file, or that of an entry of its history."""
     store = s.datastore

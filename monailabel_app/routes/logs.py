@@ -14,7 +14,7 @@ from monailabel_app.users import Admin
 router = APIRouter(prefix="/logs", tags=["server"])
 
 
-@router.get("/")
+@router.get("/", response_class=PlainTextResponse)
 def logs(s: Served, _user: Admin, lines: int = 300) -> PlainTextResponse:
     """The end of the log, for administrators."""
     if not s.config.log.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from monailabel_app.errors import RETRY_SECONDS, MedGANError
@@ -26,7 +27,7 @@ def ready(s: Served) -> dict[str, Any]:
     return {"status": "ready", "unavailable": without}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(s: Served, measured: Measured) -> Response:
     """Figures in Prometheus' text format."""
     return Response(measured.text(s), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -16,8 +16,15 @@ from monailabel_app.synthetic import KEY as SYNTHETIC
 from monailabel_app.users import OWNER
 
 DEEPEST = 32
+BYTES = "application/octet-stream"
 LONGEST_NAME = 200
 SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SUBMITTED, SYNTHETIC, VERDICTS, OWNER})
+
+
+def answers(*types: str) -> dict[int | str, dict[str, Any]]:
+    """What a route's description says of an answer that is a file of one of several media types."""
+    file = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"description": "A file", "content": dict.fromkeys(types, file)}}
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:

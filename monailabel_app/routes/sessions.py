@@ -8,6 +8,7 @@ from fastapi import APIRouter, File, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from monailabel_app.errors import MedGANError
+from monailabel_app.routes.params import BYTES, answers
 from monailabel_app.services import Served
 from monailabel_app.uploads import received
 from trainers.data.volumes import Limits, check_file
@@ -26,7 +27,7 @@ def create(s: Served, files: Annotated[list[UploadFile], File()], expiry: int = 
     return {"session_id": meta["name"], "session_info": meta}
 
 
-@router.get("/{session_id}", response_model=None)
+@router.get("/{session_id}", response_model=None, responses=answers("application/json", BYTES))
 def get(s: Served, session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any]:
     """What is known of a session, or its image."""
     if image:

@@ -58,6 +58,7 @@ class Host:
         self.desk = dialogs.desk
         self.slot_errors = pythonqt.slot_errors
         self.desk.answers.clear()
+        self.desk.paths.clear()
         self.desk.shown.clear()
         self.desk.on_show = None
         self.slot_errors.clear()

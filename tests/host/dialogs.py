@@ -1,4 +1,4 @@
-"""Modal dialogs without a user: a test says beforehand which button it presses; any other dialog is an error."""
+"""Modal dialogs without a user: a test says beforehand what is pressed or chosen; any other dialog is an error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ class UnexpectedDialog(AssertionError):
 
 @dataclass
 class Desk:
-    """The user at the desk: `answers` are the texts of the buttons to press, `shown` what was seen."""
+    """The user at the desk: `answers` are the texts of the buttons to press, `shown` what was seen.
+
+    `paths` are the files and folders to choose; an empty one is a dialog that is cancelled.
+    """
 
     answers: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     on_show: Callable[[Any], None] | None = None
     """Called with each dialog while it is open, e.g. to take a picture or to tick its check box."""
@@ -33,8 +37,29 @@ class Desk:
             raise UnexpectedDialog(f"The dialog has no button '{wanted}', only {sorted(texts)}")
         return texts[wanted]
 
+    def choose(self, caption: str) -> str:
+        """Returns the file or folder that the user chooses."""
+        self.shown.append(caption)
+        if not self.paths:
+            raise UnexpectedDialog(f"A dialog nobody expected: {caption}")
+        return self.paths.pop(0)
+
 
 desk = Desk()
+
+
+class QFileDialog(QtWidgets.QFileDialog):
+    """Qt's file dialog, answered from `desk`; PythonQt returns the path alone, without the filter that was chosen."""
+
+    @staticmethod
+    def getOpenFileName(parent: Any = None, caption: str = "", folder: str = "", kinds: str = "") -> str:
+        """Returns the chosen file; empty when the dialog is cancelled."""
+        return desk.choose(caption)
+
+    @staticmethod
+    def getExistingDirectory(parent: Any = None, caption: str = "", folder: str = "") -> str:
+        """Returns the chosen folder; empty when the dialog is cancelled."""
+        return desk.choose(caption)
 
 
 class QMessageBox(QtWidgets.QMessageBox):

@@ -27,6 +27,7 @@ QT_CLASSES = frozenset(
         "QDoubleSpinBox",
         "QEvent",
         "QFile",
+        "QFileDialog",
         "QFont",
         "QFontMetrics",
         "QFormLayout",
@@ -112,7 +113,11 @@ class UiLoader(QtUiTools.QUiLoader):
         return super().load(device, parentWidget)
 
 
-REPLACED: dict[str, type] = {"QMessageBox": dialogs.QMessageBox, "QUiLoader": UiLoader}
+REPLACED: dict[str, type] = {
+    "QFileDialog": dialogs.QFileDialog,
+    "QMessageBox": dialogs.QMessageBox,
+    "QUiLoader": UiLoader,
+}
 
 
 class StrictModule(types.ModuleType):

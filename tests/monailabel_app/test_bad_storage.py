@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from server_world import MODEL, client_of, crop, error, truth
 
 from monailabel_app import errors, history, uploads
 from monailabel_app.config import ServerConfig
+from monailabel_app.index import StudyIndex
 from monailabel_app.storage import storage_failure
 from trainers import files
 from trainers.data.volumes import write_volume
@@ -48,8 +50,9 @@ class Site:
         with (self.folder / file).open("rb") as stream:
             return self.client.request(method, path, params=query, files={part: ("x.nii.gz", stream)})
 
-    def infer(self) -> httpx.Response:
-        return self.client.post(f"/infer/{MODEL}", params={"image": "study_0", "output": "json"})
+    def infer(self, **params: str) -> httpx.Response:
+        query = {"image": "study_0", "output": "json"}
+        return self.client.post(f"/infer/{MODEL}", params=query, data={"params": json.dumps(params)})
 
     def train(self) -> httpx.Response:
         return self.client.post(f"/train/{MODEL}", json={})
@@ -60,17 +63,27 @@ class Site:
     def remove_label(self) -> httpx.Response:
         return self.client.delete("/datastore/label", params={"id": "study_0", "tag": "final"})
 
-    def info(self) -> httpx.Response:
-        query = {"image": "study_1"}
-        return self.client.put(
-            "/datastore/image/info", params=query, data={"info": json.dumps({"a": os.urandom(4).hex()})}
-        )
+    def info(self, text: str = "a") -> httpx.Response:
+        told = {"info": json.dumps({"a": text})}
+        return self.client.put("/datastore/image/info", params={"image": "study_1"}, data=told)
 
     def state(self) -> dict[str, str]:
-        """All files but locks, with their content."""
+        """All files but locks, with their content; of the database, what it tells after the next access."""
+        self.client.get("/datastore/")
         roots = (self.config.studies, self.config.data)
         found = {p for root in roots for p in root.rglob("*") if p.is_file() and not p.name.endswith(".lock")}
-        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+        index = next(p for p in found if p.suffix == ".sqlite3")
+        files = {p for p in found if not p.name.startswith(index.name)}
+        told = "\n".join(sqlite3.connect(index).iterdump())
+        return {"index": told, **{str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}}
+
+    @contextmanager
+    def pragma(self, text: str, back: str) -> Iterator[None]:
+        """SQLite itself fails meanwhile."""
+        connection = self.client.app.state.services.datastore._index._connection  # type: ignore[attr-defined]
+        connection.execute(f"PRAGMA {text}")
+        yield
+        connection.execute(f"PRAGMA {back}")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +97,7 @@ def full(*_: Any, **__: Any) -> None:
 
 WRITES: dict[str, Callable[[Site], httpx.Response]] = {
     "label": Site.label, "image": Site.image, "session": Site.session, "serve": Site.serve,
-    "remove a label": Site.remove_label, "info": Site.info, "train": Site.train,
+    "remove a label": Site.remove_label, "train": Site.train,
 }  # fmt: skip
 
 
@@ -99,6 +112,39 @@ def test_a_full_disk_is_told_and_changes_nothing(
         answer = WRITES[kind](site)
     assert error(answer) == (507, "disk_full")
     assert answer.headers["retry-after"] == "60" and "Doe_John" not in answer.text
+    assert site.state() == before
+
+
+KNOWN: dict[str, Callable[[Site], httpx.Response]] = {
+    "label": Site.label, "image": Site.image, "remove a label": Site.remove_label, "info": Site.info,
+}  # fmt: skip
+
+
+def test_a_database_without_room(site: Site) -> None:
+    before = site.state()
+    with site.pragma("max_page_count = 1", "max_page_count = 1073741823"):
+        assert error(site.info("x" * 100_000)) == (507, "disk_full")
+    assert site.state() == before
+    assert site.info().status_code == 200
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_disk_that_is_full_when_the_database_is_written(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    before = site.state()
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyIndex, "save", full)
+        assert error(KNOWN[kind](site)) == (507, "disk_full")
+    assert site.state() == before
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_database_that_is_read_only_changes_nothing(site: Site, kind: str) -> None:
+    before = site.state()
+    with site.pragma("query_only = ON", "query_only = OFF"):
+        assert error(KNOWN[kind](site)) == (503, "storage_not_available")
+        assert site.client.get("/datastore/").status_code == 200
     assert site.state() == before
 
 
@@ -137,9 +183,9 @@ def test_a_library_that_only_says_it_failed_is_asked_about_the_disk(
 
     with monkeypatch.context() as patch:
         patch.setattr(sitk, "WriteImage", fail)
-        assert error(site.infer()) == (500, "server_error")
+        assert error(site.infer(result_extension=".nrrd")) == (500, "server_error")
         patch.setattr("monailabel_app.storage.free_bytes", lambda folder: 100)
-        assert error(site.infer()) == (507, "disk_full")
+        assert error(site.infer(result_extension=".nrrd")) == (507, "disk_full")
     assert list(site.config.temporary.iterdir()) == []
 
 
@@ -214,6 +260,21 @@ def test_a_studies_folder_that_is_removed(site: Site) -> None:
         kept.rename(site.config.studies)
     assert site.label().status_code == 200
     assert site.client.get("/datastore/").json()["total"] == 2
+
+
+def test_an_unmounted_disk_leaves_an_empty_folder_and_nothing_is_forgotten(site: Site) -> None:
+    assert site.label().status_code == site.info("kept").status_code == 200
+    disk = site.folder / "disk"
+    site.config.studies.rename(disk)
+    site.config.studies.mkdir()
+    try:
+        for call in (site.label, site.infer, site.info):
+            assert error(call()) == (503, "storage_not_available")
+    finally:
+        shutil.rmtree(site.config.studies)
+        disk.rename(site.config.studies)
+    assert site.client.get("/datastore/").json()["completed"] == 1
+    assert site.client.get("/datastore/image/info?image=study_1").json()["a"] == "kept"
 
 
 def test_other_failures_are_not_the_storages() -> None:

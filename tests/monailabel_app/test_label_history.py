@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.history import LabelHistory
+from monailabel_app.index import Studies, StudyIndex
 from trainers.data.volumes import Volume, VolumeError, read_label, write_volume
 from trainers.files import atomic_path
 
@@ -197,18 +199,28 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def at_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datastore_module, "copy_file", die)
+    monkeypatch.setattr(datastore_module, "write_through", die)
 
 
 def at_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StudyDatastore, "_update_datastore_file", die)
+    monkeypatch.setattr(StudyIndex, "save", die)
+
+
+def after_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = StudyIndex.save
+
+    def save_and_die(index: StudyIndex, studies: Studies) -> None:
+        save(index, studies)
+        die()
+
+    monkeypatch.setattr(StudyIndex, "save", save_and_die)
 
 
 def at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LabelHistory, "finish", die)
 
 
-@pytest.mark.parametrize("moment", [at_the_label, at_the_index, at_the_end])
+@pytest.mark.parametrize("moment", [at_the_label, at_the_index, after_the_index, at_the_end])
 @pytest.mark.parametrize("change", ["submit", "undo"])
 def test_a_change_that_died_half_way_is_finished_at_the_next_access(
     store: StudyDatastore,
@@ -240,18 +252,23 @@ def test_a_change_that_died_half_way_is_finished_at_the_next_access(
 def test_killed_at_any_moment_history_and_labels_agree(folder: Path) -> None:
     files = [label_of(folder.parent, value) for value in (1, 2, 3)]
 
-    def work(seed: int) -> None:
+    def work(seed: int, ready: Event) -> None:
         mine, chance = opened(folder), random.Random(seed)
+        for study in "ab":
+            mine.save_label(study, str(files[0]), "final", {"number": -1})
+        ready.set()
         for number in range(10_000):
             mine.save_label(chance.choice("ab"), str(chance.choice(files)), "final", {"number": number})
             if chance.random() < 0.3:
                 mine.remove_label("a", "final") if "a" in mine.get_labeled_images() else mine.list_images()
 
     opened(folder)
-    for seed in range(12):
-        worker = FORK.Process(target=work, args=(seed,))
+    for seed in range(8):
+        ready = FORK.Event()
+        worker = FORK.Process(target=work, args=(seed, ready))
         worker.start()
-        time.sleep(0.1 + 0.2 * random.Random(seed).random())
+        assert ready.wait(60)
+        time.sleep(0.2 * random.Random(seed).random())
         os.kill(worker.pid or 0, signal.SIGKILL)
         worker.join(10)
         store = opened(folder)
@@ -265,14 +282,17 @@ def test_killed_at_any_moment_history_and_labels_agree(folder: Path) -> None:
                 assert hashlib.sha256(file.read_bytes()).hexdigest() == entry.checksum
 
 
-def test_a_full_disk_changes_nothing(store: StudyDatastore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", [(datastore_module, "write_through"), (StudyIndex, "save"), (LabelHistory, "begin")])
+def test_a_full_disk_changes_nothing(
+    store: StudyDatastore, folder: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
+) -> None:
     submit(store, folder, 1)
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(datastore_module, "copy_file", full)
+        patch.setattr(*place, full)
         with pytest.raises(OSError, match="space"):
             submit(store, folder, 2)
     assert now(store) == 1 and len(changes(store)) == 1

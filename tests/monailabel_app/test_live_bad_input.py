@@ -21,7 +21,6 @@ from monailabel_app.activelearning.scores import SCORES
 from trainers.data.volumes import write_volume
 
 INFER = f"/infer/{MODEL}"
-INDEX = "datastore_v2.json"
 
 
 def text_file() -> bytes:
@@ -71,9 +70,10 @@ def state_of(server: Server) -> dict[str, str]:
     """Every file of the studies' folder, with its content, but for logs, locks and the scores made in spare time."""
     hidden = (".lock", ".writing-")
     files = [p for p in server.studies.rglob("*") if p.is_file() and "logs" not in p.parts]
-    kept = [p for p in files if not p.name.startswith(hidden) and p.name != INDEX]
-    index = json.dumps(without_scores(json.loads((server.studies / INDEX).read_text(encoding="utf-8"))))
-    return {INDEX: index, **{str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}}
+    kept = [p for p in files if not p.name.startswith(hidden) and ".sqlite3" not in p.name]
+    with server.client() as client:
+        known = json.dumps(without_scores(client.get("/datastore/?output=all").json()))
+    return {"known": known, **{str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}}
 
 
 def without_scores(value: Any) -> Any:

@@ -171,7 +171,8 @@ def test_two_clinicians_label_train_and_go_on_at_the_same_time(
     with ThreadPoolExecutor(2) as pool:
         days = [pool.submit(day_of, server, name, tmp_path / name) for name in ("Dr A", "Dr B")]
         labelled, answers = zip(*(day.result() for day in days), strict=True)
-    assert len(free) > 4 and sorted([*labelled[0], *labelled[1]]) == sorted(free), "each is one clinician's, none is left"
+    assert len(free) > 4
+    assert sorted([*labelled[0], *labelled[1]]) == sorted(free), "each study is one clinician's, and none is left"
     assert labelled[0] and labelled[1]
     for name, mine in zip(("Dr A", "Dr B"), labelled, strict=True):
         for study in mine:

@@ -131,6 +131,83 @@ def test_a_name_in_use_and_a_full_queue_are_refused() -> None:
     waiter.join(5)
 
 
+def ask(jobs: Jobs, order: list[str], release: threading.Event, name: str, *client: str) -> threading.Thread:
+    """A job that notes its name when its turn comes, and ends at once if it is released."""
+
+    def work() -> None:
+        with jobs.run("m", name, client=client):
+            order.append(name)
+            release.wait(5)
+
+    thread = in_thread(work)
+    wait_for(lambda: name in jobs._table and (jobs.get(name).turn.is_set() or jobs.get(name) in jobs._waiting))
+    return thread
+
+
+def order_of_turns(*asked: tuple[str, ...], concurrency: int = 1) -> list[str]:
+    """The order in which jobs have their turns that were asked for one after the other: name, address, client."""
+    jobs, order, release = Jobs(concurrency), [], threading.Event()
+    threads = [ask(jobs, order, release, name, *client) for name, *client in asked]
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    return order
+
+
+def test_one_request_is_not_behind_the_fifteen_of_another_client() -> None:
+    many = [(f"many {n}", "10.0.0.1") for n in range(15)]
+    order = order_of_turns(*many, ("one", "10.0.0.2"))
+    assert order[:2] == ["many 0", "one"]
+    assert order[2:] == [name for name, _ in many[1:]]
+
+
+def test_clients_take_turns_and_more_names_give_an_address_no_more_of_them() -> None:
+    crowd = [(f"a{n}", "10.0.0.1", f"client {n}") for n in range(4)]
+    calm = [(f"b{n}", "10.0.0.2", "client") for n in range(3)]
+    assert order_of_turns(*crowd, *calm) == ["a0", "b0", "a1", "b1", "a2", "b2", "a3"]
+
+
+def test_clients_of_one_address_take_turns_too() -> None:
+    many = [(f"a{n}", "proxy", "first") for n in range(3)]
+    assert order_of_turns(*many, ("b0", "proxy", "second")) == ["a0", "b0", "a1", "a2"]
+
+
+def test_a_client_that_computes_already_is_behind_one_that_does_not() -> None:
+    jobs, order, never, release = Jobs(2), [], threading.Event(), threading.Event()
+    slow = [ask(jobs, order, never, "slow 0", "slow"), ask(jobs, order, release, "quick 0", "quick")]
+    slow += [ask(jobs, order, never, "slow 1", "slow"), ask(jobs, order, never, "quick 1", "quick")]
+    release.set()
+    wait_for(lambda: len(order) == 3)
+    assert order == ["slow 0", "quick 0", "quick 1"], "two turns of the slow one would take all that computes"
+    never.set()
+    for thread in slow:
+        thread.join(5)
+
+
+def test_a_client_leaves_places_in_the_queue_to_the_others() -> None:
+    jobs, order, release = Jobs(1, max_queue=8), [], threading.Event()
+    threads = [ask(jobs, order, release, f"a{n}", "greedy") for n in range(5)]
+    with pytest.raises(MedGANError) as caught, jobs.run("m", client=("greedy", "another name")):
+        pass
+    assert (caught.value.status_code, caught.value.headers) == (503, {"Retry-After": "60"})
+    threads += [ask(jobs, order, release, f"b{n}", "other") for n in range(2)]
+    assert jobs.counts() == (6, 1)
+    release.set()
+    for thread in threads:
+        thread.join(5)
+
+
+def test_jobs_go_to_the_device_that_is_least_busy() -> None:
+    jobs, order, release = Jobs(2, devices=("cuda:0", "cuda:1")), [], threading.Event()
+    threads = [ask(jobs, order, release, str(n), f"client {n}") for n in range(5)]
+    devices = [jobs.get(str(n)).device for n in range(5)]
+    assert devices == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", ""], "the last one waits: all compute two"
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    assert not jobs.busy() and jobs.counts() == (0, 0)
+
+
 def test_unknown_job() -> None:
     with pytest.raises(MedGANError) as caught:
         Jobs().get("x")

@@ -10,7 +10,18 @@ import psutil
 import pytest
 
 from monailabel_app.finetune import watch
-from monailabel_app.finetune.runs import Run, close_run, last_run, new_run, read_run, request_cancel, run_names
+from monailabel_app.finetune.runs import (
+    PROGRESS,
+    Run,
+    close_run,
+    last_run,
+    new_run,
+    read_run,
+    remove_unfinished_runs,
+    request_cancel,
+    run_names,
+)
+from trainers.files import WRITING
 from trainers.monitor import Cancelled
 
 WATCHER = (
@@ -99,3 +110,22 @@ def test_a_process_ends_with_the_one_it_watches() -> None:
     if psutil.pid_exists(orphan):
         psutil.Process(orphan).wait(5)
     assert not psutil.pid_exists(orphan)
+
+
+def test_a_process_whose_server_is_gone_before_it_is_loaded_does_nothing() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(30)
+    code = f"from watch import die_with; die_with({gone.pid}); print('works')"
+    folder = Path(watch.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_what_a_killed_server_left_of_a_request_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept, damaged, begun = (new_run(tmp_path, "m") for _ in range(3))
+    (tmp_path / damaged / PROGRESS).write_text("")
+    (tmp_path / begun / PROGRESS).unlink()
+    (tmp_path / kept / f"{WRITING}x").write_text("half")
+    remove_unfinished_runs(tmp_path)
+    assert run_names(tmp_path) == [kept, damaged]
+    assert not list(tmp_path.rglob(f"{WRITING}*"))

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 from MedGANLib.exports import label_map
+from MedGANLib.label_import import Placement, place_labels
 from MedGANLib.scene import Scene
-from MedGANLib.segments import (
-    LabelTable,
-    Placement,
-    place_labels,
-)
+from MedGANLib.segments import LabelTable
 
 from .scenes import (
     SHAPE,

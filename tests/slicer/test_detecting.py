@@ -10,9 +10,10 @@ import pytest
 from MedGANLib import errors
 from MedGANLib.detections import Detection
 from MedGANLib.findings import find
+from MedGANLib.label_import import REPLACE
 from MedGANLib.marks import take_marks, view_mark
 from MedGANLib.scene import Scene
-from MedGANLib.segments import REPLACE, binary_image, image_affine, oriented_array, segment_ids, segment_of
+from MedGANLib.segments import binary_image, image_affine, oriented_array, segment_ids, segment_of
 from MedGANLib.testing.anomaly import ANOMALY, PEAKS, blobs
 from MedGANLib.testing.server import TestServer
 from MedGANLib.testing.world import Refusal

@@ -1,23 +1,37 @@
-"""Reconstructing with the real server and small models of random weights, driven by the code that Slicer runs."""
+"""Reconstructing with the real server and small models of random weights, driven by the code that Slicer runs.
+
+K-space as well, and results as DICOM.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import pydicom
 import pytest
 from MedGANLib import errors
+from MedGANLib.client import MedGANClient
+from MedGANLib.exports import write_labels
+from MedGANLib.kspace import KSpaceFile
 from MedGANLib.marks import view_mark
 from MedGANLib.scene import Scene
-from MedGANLib.volumes import affine, dimensions, image_from_array, is_synthetic, scalar_volumes, voxels
+from MedGANLib.volumes import affine, dimensions, image_from_array, is_synthetic, scalar_volumes, server_flipped, voxels
 from MedGANLib.workflow import Workflow
 
+from monailabel_app.dicom import study_name
+from tests.monailabel_app.dicom_world import NAME, PATIENT, Series, make_series
 from tests.monailabel_app.server_world import CLEANER, FASTER, FINER, Server, make_reconstruction, serving
 from trainers.data.volumes import Volume, write_volume
 
 from .scenes import GRIDS, add_volume
 
+SUBJECT = "Smith^John"
+HEADER = f"""<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><subjectInformation>
+<patientName>{SUBJECT}</patientName></subjectInformation></ismrmrdHeader>"""
 EDGE = np.array([-0.5, -0.5, -0.5, 1.0])
 
 
@@ -26,9 +40,14 @@ def magnitude(shape: tuple[int, int, int]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    return make_series(tmp_path_factory.mktemp("studies") / "scan", "oblique", (16, 18, 10))
+
+
+@pytest.fixture(scope="module")
+def server(series: Series, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models = make_reconstruction(tmp_path_factory.mktemp("models"))
-    studies = tmp_path_factory.mktemp("studies")
+    studies = series.folder.parent
     write_volume(studies / "head.nii.gz", Volume(magnitude((16, 18, 10)), GRIDS["oblique"]))
     with serving(studies, models, tmp_path_factory.mktemp("output") / "server.txt") as live:
         yield live
@@ -101,3 +120,56 @@ def test_refusals_reach_the_clinician(workflow: Workflow, scene: Scene) -> None:
     with pytest.raises(errors.MedGANError, match="must be one of"):
         reconstruct(workflow, FINER, volume, scale="9x")
     assert workflow.state.message.kind == "error" and scalar_volumes(scene) == [volume]
+
+
+def test_the_server_keeps_nothing_of_k_space_or_of_the_patient_in_its_header(
+    workflow: Workflow, scene: Scene, server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{SUBJECT}.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = np.fft.fft2(magnitude((3, 16, 20))).astype(np.complex64)
+        file["ismrmrd_header"] = HEADER
+    made = workflow.wait(workflow.reconstruct(FASTER, {"image": KSpaceFile(path)}), 60)
+    image = scene.node(made.image)
+    assert sorted(dimensions(image)) == [3, 16, 20] and image.GetName().startswith("K-space – Finer")
+    damaged = tmp_path / f"{SUBJECT} damaged.h5"
+    damaged.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(errors.NotAnImage):
+        workflow.wait(workflow.reconstruct(FASTER, {"image": KSpaceFile(damaged)}), 60)
+    written = [file for file in (*server.studies.rglob("*"), server.output) if file.is_file()]
+    assert not [file for file in written if file.suffix in (".h5", ".zip")]
+    assert not [file for file in written if SUBJECT.encode() in file.read_bytes()]
+
+
+def test_a_label_and_an_image_come_back_as_dicom_without_the_patient(
+    workflow: Workflow, scene: Scene, server: Server, series: Series, tmp_path: Path
+) -> None:
+    study = workflow.wait(workflow.open_study(study_name(series.uid)), 60)
+    mask = np.zeros(dimensions(study)[::-1], np.uint8)
+    mask[2:6, 3:9, 4:8] = 1
+    write_labels(mask, affine(study), tmp_path / "label.nrrd", server_flipped(study, server.url))
+    MedGANClient(server.url).submit_label(study_name(series.uid), tmp_path / "label.nrrd")
+    made = workflow.wait(workflow.save_label_dicom(str(tmp_path)), 60)
+    (file,) = Path(made.folder).iterdir()
+    seg = pydicom.dcmread(file)
+    assert (seg.Modality, seg.PatientIdentityRemoved, len(seg.SegmentSequence)) == ("SEG", "YES", 1)
+    assert int(seg.pixel_array.sum()) == int(mask.sum())
+    reconstruct(workflow, CLEANER, study)
+    made = workflow.wait(workflow.save_image_dicom(str(tmp_path)), 60)
+    files = sorted(Path(made.folder).iterdir())
+    assert len(files) == 10 and "AI-generated" in pydicom.dcmread(files[0]).SeriesDescription
+    for file in tmp_path.rglob("*.dcm"):
+        assert NAME.encode("latin-1") not in file.read_bytes() and PATIENT.encode() not in file.read_bytes()
+
+
+def test_what_cannot_be_given_back_is_told(workflow: Workflow, scene: Scene, series: Series, tmp_path: Path) -> None:
+    assert workflow.state.server is not None and workflow.state.server.archive is False
+    study = workflow.wait(workflow.open_study("head"), 60)
+    reconstruct(workflow, CLEANER, study)
+    with pytest.raises(errors.CannotProcess, match="Nothing is known of a DICOM series"):
+        workflow.wait(workflow.save_image_dicom(str(tmp_path)), 60)
+    known = workflow.wait(workflow.open_study(study_name(series.uid)), 60)
+    reconstruct(workflow, CLEANER, known)
+    with pytest.raises(errors.NotFound, match="no DICOM archive"):
+        workflow.wait(workflow.send_image_dicom(), 60)
+    assert not list(tmp_path.iterdir())

@@ -8,10 +8,7 @@ import slicer
 import vtk
 from MedGANLib.errors import NothingToSubmit
 from MedGANLib.exports import label_map
-from MedGANLib.segments import (
-    LabelTable,
-    segment_of,
-)
+from MedGANLib.segments import LabelTable, segment_of
 from MedGANLib.volumes import affine
 
 from .bench import Bench, manual_mask

@@ -10,18 +10,15 @@ import pytest
 import SimpleITK as sitk
 from MedGANLib.errors import CannotProcess, WrongGrid
 from MedGANLib.exports import export_labels
+from MedGANLib.label_import import KEEP, REPLACE, Placement, place_labels
 from MedGANLib.scene import Scene
 from MedGANLib.segments import (
-    KEEP,
     MODEL_TAG,
-    REPLACE,
     VALUE_TAG,
     VERSION_TAG,
     LabelTable,
-    Placement,
     get_tag,
     is_edited,
-    place_labels,
     segment_ids,
     segment_of,
 )

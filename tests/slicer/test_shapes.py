@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MedGANLib import errors
+from MedGANLib import errors, state
 from MedGANLib.scene import Scene
 from MedGANLib.shapes import make_shape, matching_segments
 from MedGANLib.testing import synthesis
@@ -100,7 +100,7 @@ def test_a_shape_is_sent_after_consent_only(studio: Workflow, served: TestServer
     fails(studio, studio.generate(MODEL, mask=segmentation), errors.ConsentDeclined, said="info")
     assert not any("/infer" in r for r in served.world.requests)
     (request,) = user.requests
-    assert request.shape and not request.stored and "shape" in request.sent
+    assert request.kind == state.SHAPE and not request.stored and "shape" in request.sent
     user.answer = True
     gallery = studio.wait(studio.generate(MODEL, {"number": 2}, mask=segmentation), 10)
     array, matrix = read_nrrd(served.world.shapes[0])
@@ -120,7 +120,7 @@ def test_consent_to_a_shape_is_none_to_an_image(
     volume = studio.wait(studio.next_sample(), 10)
     volume.SetAttribute("MedGAN.ImageId", None)
     studio.wait(studio.run_model("hippocampus_segmentation", volume), 10)
-    assert [(r.shape, r.stored) for r in user.requests] == [(True, False), (False, False)]
+    assert [(r.kind, r.stored) for r in user.requests] == [(state.SHAPE, False), (state.VOLUME, False)]
 
 
 def test_consent_to_an_image_is_enough_for_a_shape(studio: Workflow, scene: Scene, user: Asked) -> None:
@@ -128,7 +128,7 @@ def test_consent_to_an_image_is_enough_for_a_shape(studio: Workflow, scene: Scen
     volume.SetAttribute("MedGAN.ImageId", None)
     studio.wait(studio.run_model("hippocampus_segmentation", volume), 10)
     studio.wait(studio.generate(MODEL, mask=drawn(scene, GRIDS["upright"])), 10)
-    assert [(r.shape, r.stored) for r in user.requests] == [(False, False)]
+    assert [(r.kind, r.stored) for r in user.requests] == [(state.VOLUME, False)]
 
 
 def test_keeping_a_patients_shape_is_asked_again(
@@ -138,7 +138,7 @@ def test_keeping_a_patients_shape_is_asked_again(
     studio.judge(True)
     user.answer = False
     fails(studio, studio.add_accepted(), errors.ConsentDeclined, said="info")
-    assert user.requests[-1].shape and user.requests[-1].stored and served.world.synthetic == {}
+    assert user.requests[-1].kind == state.SHAPE and user.requests[-1].stored and served.world.synthetic == {}
     user.answer = True
     assert len(studio.wait(studio.add_accepted(), 10)) == 1 and len(served.world.synthetic) == 1
 

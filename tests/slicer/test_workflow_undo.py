@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from MedGANLib.label_import import REPLACE
 from MedGANLib.scene import Scene
-from MedGANLib.segments import REPLACE, segment_ids
+from MedGANLib.segments import segment_ids
 from MedGANLib.workflow import Workflow
 
 from .clinic import Clinic

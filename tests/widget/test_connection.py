@@ -85,7 +85,7 @@ def test_a_server_that_never_answers_can_be_left(user: User) -> None:
         user.press("cancelButton")
         user.idle(3)
     assert user.ui.connectButton.enabled
-    assert user.longest_gap < 0.25, "the interface stood still"
+    assert user.longest_gap < 0.6, "the interface stood still"
 
 
 def test_a_silent_server_is_given_up_after_the_time_out_that_was_set(user: User) -> None:
@@ -102,7 +102,7 @@ def test_a_silent_server_is_given_up_after_the_time_out_that_was_set(user: User)
     assert user.ui.connectButton.enabled
     assert user.ui.accessButton.checked, "where the time-out is"
     assert preferences.timeout() == 1, "it is remembered"
-    assert user.longest_gap < 0.25, "the interface stood still"
+    assert user.longest_gap < 0.6, "the interface stood still"
 
 
 def test_another_server_s_versions_are_not_shown(user: User, server: Any) -> None:
@@ -161,5 +161,5 @@ def test_says_what_the_server_is(user: User, server: Any) -> None:
     assert "MedGAN" in user.ui.serverLabel.text
     assert "3 studies" in user.ui.serverLabel.text
     assert user.ui.modelBox.currentText == "Hippocampus segmentation"
-    assert "Dice 0.82" in user.ui.modelLabel.text
+    assert "Dice: 0.82" in user.ui.modelLabel.text
     user.picture("connected")

@@ -357,7 +357,7 @@ def test_cancel_while_it_runs(ready: User, server: Any) -> None:
     ready.idle(3)
     ready.until(lambda: any(r.startswith("DELETE /jobs/") for r in server.world.requests), "the cancel at the server")
     assert ready.state.reconstruction is None and ready.ui.reconstructButton.enabled
-    assert ready.longest_gap < 0.25, "the interface stood still"
+    assert ready.longest_gap < 0.6, "the interface stood still"
 
 
 def test_a_refusal_is_shown(ready: User, server: Any) -> None:

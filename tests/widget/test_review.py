@@ -89,7 +89,7 @@ def test_undo_submit_and_restore(ready: User, server: Any) -> None:
     ready.ui.historyButton.checked = True
     ready.until(lambda: ready.ui.historyTable.rowCount == 1, "the history")
     assert _rows(ready.ui.historyTable)[0][0::2] == ["1", "Dr A"]
-    assert _rows(ready.ui.historyTable)[0][3] == "submitted (counts)"
+    assert _rows(ready.ui.historyTable)[0][3] == "corrected from v0001 (counts)"
     ready.press("undoSubmitButton")
     ready.idle()
     assert "case_1" not in server.world.labels

@@ -6,6 +6,7 @@ fastMRI: Zbontar et al., "fastMRI: an open dataset and benchmarks for accelerate
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ Array = npt.NDArray[Any]
 Stored = tuple[Array, Array | None, "bytes | str | None"]
 """Samples, a mask and an ISMRMRD header, if there are."""
 SUFFIXES = (".npy", ".h5", ".hdf5")
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError,
+              ElementTree.ParseError)  # fmt: skip
+"""What NumPy, h5py and the standard library raise for files that are damaged."""
 MOST_SAMPLES = 2**28  # 2 GiB as complex64
 CARTESIAN = 0.7
 """Least share of samples that a measured line has; partial echoes leave out some."""
@@ -69,7 +73,7 @@ def read_kspace(path: Path | str) -> KSpace:
         samples, mask, header = _from_npy(path) if path.suffix == ".npy" else _from_h5(path)
     except VolumeError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError) as error:
+    except UNREADABLE as error:
         raise VolumeError("not_an_image", f"{path.name} cannot be read as k-space: {error}") from error
     found = _checked(samples, mask, path)
     return found if header is None else replace(found, grid=read_grid(header, found.samples.shape[2:]))
@@ -111,7 +115,7 @@ def _acquisitions(group: Any, path: Path) -> Array:
     lines = head["idx"]["kspace_encode_step_1"].astype(int) + encoding.lines // 2 - encoding.centre
     coils = int(head["active_channels"].max())
     shape = (slices.max() + 1, coils, encoding.readout, encoding.lines)
-    _check_size(int(np.prod(shape)), path)
+    _check_size(math.prod(int(n) for n in shape), path)
     total, count = np.zeros(shape, np.complex64), np.zeros((shape[0], encoding.lines), int)
     for number, slice_, line in zip(chosen, slices, lines, strict=True):
         data = np.asarray(rows[int(number)]["data"], np.float32).view(np.complex64).reshape(coils, -1)

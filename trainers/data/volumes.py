@@ -1,7 +1,7 @@
 """Medical volumes from and to files, with everything checked that can be wrong with a file.
 
 Arrays are indexed (x, y, z) as in nibabel; affines take voxel indices to RAS millimetres as in NIfTI and 3D Slicer.
-SimpleITK and nibabel do the reading and writing; ITK's LPS coordinates never leave this file.
+nibabel and SimpleITK do the reading and writing; ITK's LPS coordinates never leave this file.
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from isal.igzip_lib import IsalError
 
+from trainers.data import metaimage, nifti
+from trainers.data.instances import damaged_instance
 from trainers.files import atomic_path
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+DAMAGED: tuple[Any, ...] = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    IsalError,
+    ValueError,
+    LookupError,
+    *nifti.ERRORS,
+)
 FORMATS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}  # else ITK goes by content, and a name could lie
 DEFLATE_LIMIT = 1032  # no deflate stream expands further (zlib's technical details, "maximum compression factor")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -121,6 +133,7 @@ def check_file(path: Path | str, limits: Limits = Limits()) -> Header:
     _check_shape(header, limits)
     _check_size(header, limits)
     _check_length(header, path)
+    _check_affine(header)
     return header
 
 
@@ -181,27 +194,40 @@ def write_volume(
         volume: what to write; its number type is kept.
         metadata: text fields for the header, kept by `.nrrd` and `.mha`; NIfTI has a place for NOTES alone, cut to 79
             characters.
-        compress: None compresses integers (label maps shrink a hundredfold) and leaves floats alone, which is fast.
+        compress: None compresses integers (label maps shrink a hundredfold) and leaves floats alone, which is fast; a
+            `.nii.gz` file is gzip then all the same, with its voxels stored as they are.
     """
+    if compress is None:
+        compress = volume.array.dtype.kind in "iu"
+    with atomic_path(path) as temporary:
+        encode_volume(temporary, volume, metadata, compress)
+
+
+def encode_volume(path: Path, volume: Volume, metadata: Mapping[str, str] | None, compress: bool) -> None:
+    """Writes a volume as `write_volume` does, but in place and without waiting for the disk: for files on their way."""
+    if path.name.lower().endswith(nifti.SUFFIXES) and volume.array.dtype.kind in "iuf":
+        nifti.write(path, volume.array, volume.affine, (metadata or {}).get(NOTES, ""), compress)
+    else:
+        _write_itk(path, volume, metadata or {}, compress)
+
+
+def _write_itk(path: Path, volume: Volume, metadata: Mapping[str, str], compress: bool) -> None:
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
     lps = LPS_TO_RAS @ volume.affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing([float(s) for s in spacing])
     image.SetOrigin([float(o) for o in lps[:3, 3]])
     image.SetDirection([float(d) for d in (lps[:3, :3] / spacing).ravel()])
-    for key, value in (metadata or {}).items():
+    for key, value in metadata.items():
         image.SetMetaData(key, value[:NOTES_LENGTH] if key == NOTES else value)
-    if compress is None:
-        compress = volume.array.dtype.kind in "iu"
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=compress)
+    sitk.WriteImage(image, str(path), useCompression=compress)
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
     """Reads the text fields of an image file's header. Raises VolumeError `not_an_image`."""
     reader: Any = _reader(Path(path))
     _read_information(reader, Path(path))
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.isprintable()}
 
 
 def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
@@ -209,6 +235,8 @@ def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
         return _series_reader(path)
     if not path.is_file():
         raise VolumeError("not_an_image", f"There is no file {path.name}.", "Check the name.")
+    if path.suffix.lower() == ".mha" and (fault := metaimage.fault(path)):
+        raise VolumeError("not_an_image", f"{path.name} is damaged: {fault}.", "Export and send it again.")
     reader = sitk.ImageFileReader()
     reader.SetImageIO(FORMATS.get(path.suffix.lower(), ""))
     reader.SetFileName(str(path))
@@ -216,6 +244,8 @@ def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
 
 
 def _series_reader(folder: Path) -> sitk.ImageSeriesReader:
+    if damaged_instance(folder):
+        raise VolumeError("not_an_image", f"The folder {folder.name} holds a damaged DICOM file.", "Export it again.")
     reader = sitk.ImageSeriesReader()
     series = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
@@ -284,6 +314,12 @@ def _check_size(header: Header, limits: Limits) -> None:
         )
 
 
+def _check_affine(header: Header) -> None:
+    if not np.isfinite(header.affine).all() or not np.linalg.det(header.affine):
+        message = "The image's header does not tell where its voxels lie: position, direction or size is no number."
+        raise VolumeError("cannot_process", message, "Export it again.")
+
+
 def _check_length(header: Header, path: Path) -> None:
     """A file that cannot hold what its header claims is refused before anything is allocated."""
     if path.is_dir() or path.suffix in (".nhdr", ".mhd"):
@@ -300,7 +336,7 @@ def _check_length(header: Header, path: Path) -> None:
 def _read(path: Path) -> Volume:
     try:
         return _read_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else _read_itk(path)
-    except (RuntimeError, OSError, EOFError, zlib.error, ValueError) as error:
+    except DAMAGED as error:
         raise VolumeError(
             "not_an_image", f"{path.name} is damaged: its voxels cannot be read.", "Export and send it again."
         ) from error
@@ -314,7 +350,7 @@ def _read_itk(path: Path) -> Volume:
 
 def _read_nifti(path: Path) -> Volume:
     """Voxels by nibabel: ITK turns NaN into 0 and reads a NIfTI file that was cut off as if the rest were 0."""
-    array = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    array = nifti.read_array(path)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)

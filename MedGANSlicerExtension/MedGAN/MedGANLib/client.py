@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from .calls import INFER_TIMEOUT, TIMEOUT, PathLike
 from .cancel import CancelToken
+from .dicom_calls import DicomCalls
 from .downloads import cached_name, is_intact, verify
 from .errors import Cancelled, MedGANError, NotAMedGANServer, NotFound, ServerTooOld
 from .learning_calls import FINAL, LearningCalls
@@ -36,7 +37,7 @@ OLDEST_SERVER = "0.1"
 """The oldest MedGAN server that this client can work with."""
 
 
-class MedGANClient(LearningCalls):
+class MedGANClient(DicomCalls, LearningCalls):
     """A MedGAN server (or, as far as it goes, a stock MONAI Label server) at an address.
 
     Every method blocks, may be called from any thread, raises the exceptions of `errors` only, and takes a
@@ -181,6 +182,7 @@ class MedGANClient(LearningCalls):
         label_file: PathLike,
         *,
         model: str = "",
+        version: str = "",
         tag: str = FINAL,
         label_info: Optional[list] = None,
         author: str = "",
@@ -189,10 +191,11 @@ class MedGANClient(LearningCalls):
     ) -> SubmitReceipt:
         """Store a corrected label for a study; checked by the server against `model`'s labels when that is given.
 
-        `author` is who corrected it, for the label's history; empty when that is not told.
+        For the label's history `version` is the model's whose answer was corrected, and `author` who corrected it;
+        empty when that is not known, or not told.
         """
         params = {"client_id": self.client_id, "label_info": label_info or [], "author": author}
-        params.update({"model": model} if model else {})
+        params.update({key: text for key, text in (("model", model), ("version", version)) if text})
         body = MultipartBody({"params": json.dumps(params)}, {"label": Path(label_file)})
         request = self._request("PUT", "/datastore/label", body=body, cancel=cancel)
         request.query, request.deadline = {"image": image_id, "tag": tag}, None

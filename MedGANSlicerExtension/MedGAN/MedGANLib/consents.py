@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Iterable, Optional, Sequence, Set, Tuple
 
 from .errors import ConsentDeclined, TooLarge
+from .kspace import MEGABYTE, KSpaceFile
 from .records import ServerInfo
-from .state import Consent, ConsentRequest
+from .state import RAW, RESULT, SHAPE, VOLUME, Consent, ConsentRequest
 from .volumes import dimensions
 
 NOT_SENT = "Not sent: the patient's name and ID, dates, other DICOM tags, file and node names, other volumes."
@@ -18,16 +19,35 @@ STORE = (
     "Sent: the voxels and the geometry of this volume, with your label or verdict. "
     "The server keeps both as a study for training."
 )
-SHAPE = (
+RUN_ON_SHAPE = (
     "Sent: the shape of the chosen segments, as a label map. The server makes images that fill it and keeps nothing."
 )
 KEEP_SHAPE = (
     "Sent: synthetic images, and as their label the shape that you drew on a patient's image. "
     "The server keeps both as studies for training."
 )
-TEXTS = {(False, False): RUN, (True, False): STORE, (False, True): SHAPE, (True, True): KEEP_SHAPE}
-"""What is sent, by whether it is stored and whether it is a mere shape."""
-MEGABYTE = 1024.0 * 1024.0
+RUN_ON_RAW = (
+    "Sent: the file as it is, with all that its header says. Headers of raw data often name the patient, "
+    "the patient's ID and date of birth, and the hospital; nothing of that is taken out. "
+    "The server reads the measurement and the size of the voxels, and keeps nothing of the file."
+)
+EXPORT = (
+    "Sent: the voxels and the geometry of this image. The server makes DICOM of it, for you or for the archive, "
+    "and does not keep it itself."
+)
+RAW_NOT_SENT = "Not sent: the file's own name and folder, and all other files and volumes."
+TEXTS = {
+    (VOLUME, False): RUN,
+    (VOLUME, True): STORE,
+    (SHAPE, False): RUN_ON_SHAPE,
+    (SHAPE, True): KEEP_SHAPE,
+    (RAW, False): RUN_ON_RAW,
+    (RESULT, False): EXPORT,
+}
+"""What is sent, by its kind and whether it is stored."""
+OWNED = {VOLUME: "A volume", SHAPE: "A patient's shape", RAW: "A raw file", RESULT: "A result"}
+Agreement = Tuple[str, bool, str]
+"""A server's address, whether it stores what it gets, and the kind of it."""
 
 
 class ConsentBook:
@@ -35,32 +55,43 @@ class ConsentBook:
 
     def __init__(self, ask: Optional[Consent]) -> None:
         self._ask = ask
-        self._given: Set[Tuple[str, bool, bool]] = set()
+        self._given: Set[Agreement] = set()
 
-    def ensure(self, server: str, volumes: Sequence[Any], stored: bool, shape_of: str = "") -> None:
-        """Ask unless the user has agreed before; agreeing to storage includes a mere run, to a volume a mere shape.
+    def ensure(self, server: str, volumes: Sequence[Any], stored: bool, kind: str = VOLUME, name: str = "") -> None:
+        """Ask unless the user has agreed before; agreeing to storage includes a mere run, to a volume all made of it.
 
         Args:
             server: The server's address.
             volumes: What is sent; one question covers all.
             stored: Whether the server keeps it.
-            shape_of: Name of the segmentation when it is a label map without any image.
+            kind: What they are: `VOLUME`, `SHAPE` or `RESULT`.
+            name: What they are called; by default by their nodes' names.
 
         Raises:
             ConsentDeclined: The user said no, or there is nobody to ask.
         """
-        shape = bool(shape_of)
-        enough = {(server, kept, only) for kept in (stored, True) for only in (shape, False)}
+        sent = RUN_ON_SEVERAL if len(volumes) > 1 and not stored else TEXTS[kind, stored]
+        called = name or ", ".join(volume.GetName() for volume in volumes)
+        size = sum(megabytes(volume) for volume in volumes)
+        request = ConsentRequest(server, called, size, sent, NOT_SENT, stored, kind)
+        self._ask_once(request, {(server, kept, known) for kept in (stored, True) for known in (kind, VOLUME)})
+
+    def ensure_raw(self, server: str, file: KSpaceFile) -> None:
+        """Ask before a scanner's raw file is sent; no agreement to anything else is enough for that.
+
+        Raises:
+            ConsentDeclined: The user said no, or there is nobody to ask.
+        """
+        request = ConsentRequest(server, file.name, file.megabytes, RUN_ON_RAW, RAW_NOT_SENT, False, RAW)
+        self._ask_once(request, {(server, False, RAW)})
+
+    def _ask_once(self, request: ConsentRequest, enough: Set[Agreement]) -> None:
         if enough & self._given:
             return
-        sent = RUN_ON_SEVERAL if len(volumes) > 1 and not stored else TEXTS[stored, shape]
-        name = shape_of or ", ".join(volume.GetName() for volume in volumes)
-        size = sum(megabytes(volume) for volume in volumes)
-        request = ConsentRequest(server, name, size, sent, NOT_SENT, stored, shape)
         if self._ask is None or not self._ask(request):
-            thing = "A patient's shape" if shape else "A volume"
-            raise ConsentDeclined("Nothing was sent.", f"{thing} leaves this computer only with your consent.")
-        self._given.add((server, stored, shape))
+            hint = f"{OWNED[request.kind]} leaves this computer only with your consent."
+            raise ConsentDeclined("Nothing was sent.", hint)
+        self._given.add((request.server, request.stored, request.kind))
 
     def forget(self, server: str) -> None:
         """Ask again for this server."""

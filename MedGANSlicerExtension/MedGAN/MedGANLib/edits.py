@@ -9,17 +9,15 @@ import numpy as np
 
 from .corrections import Correction
 from .exports import paint_segments
+from .label_import import Placement, import_labels, notes_on
 from .patches import Patch
 from .segments import (
     FINGERPRINT_TAG,
     VERSION_TAG,
     LabelTable,
-    Placement,
     copy_segment,
     draw_segment,
-    import_labels,
     model_segments,
-    notes_on,
     segment_of,
     tag_as_drawn,
     tag_segment,

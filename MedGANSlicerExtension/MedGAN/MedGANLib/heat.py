@@ -11,12 +11,13 @@ from .detections import Detection
 from .errors import CannotProcess, MedGANError, WrongGrid
 from .findings import find, hot
 from .heat_maps import HeatMap, draw_first
+from .label_import import Placement
 from .marks import mark_heat, save_with_marks
 from .placing import remove_nodes
 from .records import InferResult, ModelInfo, ResultPart
 from .runs import Stage, label_table
 from .scene import Scene
-from .segments import LabelTable, Placement, segment_of
+from .segments import LabelTable, segment_of
 from .volumes import affine, dimensions, flip_slices, load_volume, same_affine, voxels
 
 HEAT, LABEL = "heatmap", "label"

@@ -9,20 +9,18 @@ import numpy as np
 
 from .detections import Detection
 from .findings import Box, hot
+from .label_import import KEEP, Placement, place_array
 from .placing import remove_nodes
 from .records import ModelInfo
 from .runs import BeforeChange, Stage
 from .scene import Scene
 from .segments import (
     BINARY,
-    KEEP,
     MODEL_TAG,
     LabelTable,
-    Placement,
     draw_segment,
     get_tag,
     is_edited,
-    place_array,
     segment_ids,
     segment_of,
     tag_as_drawn,

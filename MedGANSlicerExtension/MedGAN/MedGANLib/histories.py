@@ -8,7 +8,10 @@ from typing import Any, Mapping, Optional, Tuple
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One change of a label; `action` is `submitted`, `restored` or `removed`; `origin` is what was restored."""
+    """One change of a label; `action` is `submitted`, `restored` or `removed`; `origin` is what was restored.
+
+    `version` is the model's whose answer was corrected; empty when nobody told.
+    """
 
     number: int
     author: str = ""

@@ -10,10 +10,10 @@ import numpy as np
 from .downloads import unpack_parts
 from .errors import NotFound, SceneProblem
 from .jobs import Job, Work
+from .label_import import KEEP, EditedPolicy
 from .markups import points_option, roi_option
 from .records import InferResult, ModelInfo
 from .runs import BeforeChange, Run, Stage, show_result
-from .segments import KEEP, EditedPolicy
 from .state import RunOutcome, counted
 from .studying import Studying, then_remove
 from .volumes import SEGMENTATION, affine, check_sendable, forget_if_changed, known_id, server_affine

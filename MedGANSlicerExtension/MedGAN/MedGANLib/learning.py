@@ -17,6 +17,7 @@ from .jobs import Job, Work
 from .marks import upload_params
 from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
+from .segments import model_version
 from .studying import then_remove
 from .volumes import check_sendable, forget_if_changed, is_synthetic, known_id, server_affine, server_flipped
 
@@ -55,10 +56,12 @@ class Learning(Correcting):
             description, target = self._model(model), volume or self._volume()
             check_sendable(target)
             forget_if_changed(target)
-            export = self._export(description, segmentation or self._segmentation(target), target)
+            segments = segmentation or self._segmentation(target)
+            export = self._export(description, segments, target)
+            version = model_version(segments, description.name)
             context.update(volume=target, export=export)
             try:
-                return then_remove([export.path], self._submission(description, target, export.path))
+                return then_remove([export.path], self._submission(description, version, target, export.path))
             except MedGANError:
                 export.path.unlink()
                 raise
@@ -152,7 +155,7 @@ class Learning(Correcting):
         grid, flipped = server_affine(volume, address), server_flipped(volume, address)
         return export_labels(segmentation, volume, label_table(model), path, grid, flipped)
 
-    def _submission(self, model: ModelInfo, volume: Any, label: Path) -> Work:
+    def _submission(self, model: ModelInfo, version: str, volume: Any, label: Path) -> Work:
         client = self._server()
         known = known_id(volume, client.address)
         file = None if known else self._outgoing(volume, stored=True)
@@ -165,6 +168,7 @@ class Learning(Correcting):
                 image_id,
                 label,
                 model=model.name,
+                version=version,
                 label_info=[{"name": name, "idx": value} for name, value in model.labels.items()],
                 author=author,
                 progress=job.report,

@@ -28,7 +28,7 @@ def place_reconstruction(
     Args:
         result: What the server gave.
         model: The model.
-        inputs: Input's name -> volume node that was sent.
+        inputs: Input's name -> volume node that was sent; empty when it was made of k-space.
         scene: Where to.
 
     Raises:
@@ -44,7 +44,8 @@ def place_reconstruction(
     except MedGANError:
         remove_nodes(list(nodes.values()), scene)
         raise
-    _match_brightness(nodes[IMAGE], parts[IMAGE], next(iter(inputs.values())))
+    if inputs:
+        _match_brightness(nodes[IMAGE], parts[IMAGE], next(iter(inputs.values())))
     return _record(result, model, inputs, parts, nodes)
 
 
@@ -66,8 +67,11 @@ def _place(part: ResultPart, result: InferResult, model: ModelInfo, inputs: Mapp
 
 
 def _name(part: ResultPart, altered: bool, result: InferResult, model: ModelInfo, inputs: Mapping[str, Any]) -> str:
-    """Return `ALTERED – T1 – MR super-resolution v0001`, with the part's name behind when it is not the image."""
-    first = next(iter(inputs.values())).GetName()
+    """Return `ALTERED – T1 – MR super-resolution v0001`, with the part's name behind when it is not the image.
+
+    What was made of k-space is named after the model alone: the file's name may be a patient's.
+    """
+    first = next((volume.GetName() for volume in inputs.values()), "K-space")
     by = " ".join(word for word in (model.title, result.version) if word)
     what = {IMAGE: "", UNCERTAINTY: ", uncertainty"}.get(part.name, f", {part.name.upper()}")
     return f"{ALTERED_PREFIX if altered else ''}{first} – {by}{what}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from .downloads import unpack_parts
 from .errors import NotFound, SceneProblem
 from .jobs import Job, Work
+from .kspace import KSpaceFile, check_kspace
 from .placing import place_reconstruction, remove_reconstruction
 from .reconstructions import Reconstruction
 from .records import InferResult, ModelInfo
@@ -31,10 +33,12 @@ class Reconstructing(Synthesising):
         """Run a reconstruction model; image and uncertainty appear beside the volumes. Result: `Reconstruction`.
 
         A study that came from the server is not sent again; any other volume is sent after consent, asked once for all.
+        A file of k-space is sent as it is, after a consent of its own; its image lies beside no volume.
 
         Args:
             model: The model's name.
-            volumes: Input's name -> volume node; see `ModelInfo.input_names`.
+            volumes: Input's name -> volume node, see `ModelInfo.input_names`; or -> `KSpaceFile`, where the model
+                takes one, see `ModelInfo.kspace_inputs`.
             options: Options by the model's schema.
         """
         begun = time.monotonic()
@@ -79,9 +83,11 @@ class Reconstructing(Synthesising):
         return model
 
     def _run_on(self, model: ModelInfo, inputs: Mapping[str, Any], options: Dict[str, Any]) -> Work:
-        client = self._server()
-        ids = {name: self._id_as_it_is(volume) for name, volume in inputs.items()}
-        files = self._all_outgoing({name: inputs[name] for name in inputs if not ids[name]}, stored=False)
+        client, volumes = self._server(), nodes_of(inputs)
+        raw = self._raw_outgoing(inputs)
+        ids = {name: self._id_as_it_is(volume) for name, volume in volumes.items()}
+        written = self._all_outgoing({name: volumes[name] for name in volumes if not ids[name]}, stored=False)
+        files = {**raw, **written}
         further = {name: image_id for name, image_id in ids.items() if image_id and name != FIRST}
 
         def work(job: Job) -> InferResult:
@@ -98,7 +104,15 @@ class Reconstructing(Synthesising):
             )
             return unpack_parts(result, self.folder)
 
-        return then_remove(list(files.values()), work)
+        return then_remove(list(written.values()), work)
+
+    def _raw_outgoing(self, inputs: Mapping[str, Any]) -> Dict[str, Path]:
+        """Return the files of k-space that may be sent: after a look at them, and the user's consent."""
+        raw = {name: source for name, source in inputs.items() if isinstance(source, KSpaceFile)}
+        for file in raw.values():
+            check_kspace(file, self.state.server)
+            self.consents.ensure_raw(self._server().address, file)
+        return {name: file.path for name, file in raw.items()}
 
     def _id_as_it_is(self, volume: Any) -> str:
         """Return the server's id of a volume that is the same there, voxels and place; empty when it must be sent."""
@@ -114,8 +128,9 @@ class Reconstructing(Synthesising):
     def _show_reconstruction(
         self, result: InferResult, model: ModelInfo, inputs: Mapping[str, Any], begun: float
     ) -> Reconstruction:
-        self._check_there(inputs)
-        made = place_reconstruction(result, model, inputs, self._scene)
+        volumes = nodes_of(inputs)
+        self._check_there(volumes)
+        made = place_reconstruction(result, model, volumes, self._scene)
         self._reconstructions.append(made)
         self._update(reconstruction=made)
         kind = "warning" if made.warnings else "success"
@@ -125,7 +140,7 @@ class Reconstructing(Synthesising):
 
 
 def chosen_inputs(model: ModelInfo, volumes: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return the volumes by the model's names, in its order.
+    """Return the volumes, and files of k-space, by the model's names, in its order.
 
     Raises:
         SceneProblem, TransformedVolume: One is missing or cannot be sent, or one is there twice.
@@ -139,7 +154,16 @@ def chosen_inputs(model: ModelInfo, volumes: Mapping[str, Any]) -> Dict[str, Any
         if chosen[name] is None:
             needed = counted(len(model.input_names), "volume")
             raise SceneProblem(f"No volume is chosen for '{name}'.", f"'{model.title}' needs {needed}.")
-        check_sendable(chosen[name])
-    if len({volume.GetID() for volume in chosen.values()}) < len(chosen):
+        if not isinstance(chosen[name], KSpaceFile):
+            check_sendable(chosen[name])
+        elif name not in model.kspace_inputs:
+            raise SceneProblem(f"'{model.title}' takes no k-space.", "Choose a volume.")
+    nodes = nodes_of(chosen)
+    if len({volume.GetID() for volume in nodes.values()}) < len(nodes):
         raise SceneProblem("The same volume is chosen twice.", "Choose another one for one of the inputs.")
     return chosen
+
+
+def nodes_of(inputs: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the volumes among the inputs, without files of k-space."""
+    return {name: source for name, source in inputs.items() if not isinstance(source, KSpaceFile)}

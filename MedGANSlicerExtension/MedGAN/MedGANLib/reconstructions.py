@@ -17,7 +17,7 @@ class Reconstruction:
     Attributes:
         model: The model as the server describes it.
         version: Its version.
-        inputs: Input's name -> volume that it was made of.
+        inputs: Input's name -> volume that it was made of; none when it was made of k-space.
         image: The volume that was made.
         uncertainty: The volume with the error that is expected of each voxel; empty when there is none.
         beside: Part's name -> volume that belongs beside the image, as it was sent.

@@ -72,8 +72,8 @@ class ModelInfo:
         labels: Name of each label -> integer value; the background is not listed.
         colors: Name of each label -> RGB in 0…1; names without a colour are absent.
         options: JSON Schema (the part named in docs/api.md) of the options of a run; `{}` when there are none.
-        inputs: `{"name", "modality"}` of each input.
-        metrics: Name -> `{"value", "higher_is_better"}`.
+        inputs: `{"name", "modality"}` of each input, and `"kspace": true` of one that can be measured k-space.
+        metrics: Name -> `{"value", "higher_is_better"}`, and `title` and `unit` for people from newer servers.
         trainable: Whether the server can train it.
         is_medgan: False for a model of a stock server, whose description has no `medgan` key.
     """
@@ -86,7 +86,7 @@ class ModelInfo:
     labels: Mapping[str, int] = field(default_factory=dict)
     colors: Mapping[str, Color] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Tuple[Mapping[str, str], ...] = ()
+    inputs: Tuple[Mapping[str, Any], ...] = ()
     version: str = ""
     checksum: str = ""
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -121,6 +121,11 @@ class ModelInfo:
     def input_names(self) -> Tuple[str, ...]:
         """Names of the images that it needs; the first one is the study's."""
         return tuple(str(entry.get("name") or "image") for entry in self.inputs) or ("image",)
+
+    @property
+    def kspace_inputs(self) -> Tuple[str, ...]:
+        """Names of the inputs for which a file of measured k-space can be sent in place of an image."""
+        return tuple(str(entry.get("name") or "image") for entry in self.inputs if entry.get("kspace"))
 
     def options_with_widget(self, widget: str) -> Tuple[str, ...]:
         """Names of the options marked `"x-widget": widget` (`points`, `roi`, `clicks` or `labelmap`)."""
@@ -176,6 +181,7 @@ class ServerInfo:
         max_upload_mb, max_voxels: Limits; 0 when the server names none.
         studies, labelled: Number of studies at the server, and of those with a final label.
         synthetic: Number of studies made by a model; they are not among the others.
+        archive: Whether it can store results in a DICOM archive; None when it does not tell.
         is_medgan: False for a stock MONAI Label server.
     """
 
@@ -193,6 +199,7 @@ class ServerInfo:
     studies: int = 0
     labelled: int = 0
     synthetic: int = 0
+    archive: Optional[bool] = None
     is_medgan: bool = False
 
     def model(self, name: str) -> Optional[ModelInfo]:
@@ -223,6 +230,7 @@ class ServerInfo:
             studies=int(store.get("total") or 0),
             labelled=int(store.get("completed") or 0),
             synthetic=_count(store.get("synthetic")),
+            archive=None if extra.get("archive") is None else bool(extra["archive"]),
             is_medgan=bool(extra),
         )
 

@@ -40,6 +40,7 @@ BY_STATUS: Dict[int, Type[MedGANError]] = {
 BY_CODE: Dict[str, Type[MedGANError]] = {
     "busy": Busy,
     "cancelled": Cancelled,
+    "archive_unavailable": ServerFailure,
     "login_not_available": ServerFailure,
     "storage_not_available": ServerFailure,
     "not_ready": ServerFailure,

@@ -10,11 +10,12 @@ import numpy as np
 from .corrections import Correction
 from .edits import keep_edits, redraw, smallest
 from .errors import MedGANError
+from .label_import import EditedPolicy, Placement, place_array, read_labels
 from .patches import Patch
 from .records import InferResult, ModelInfo, ResultPart
 from .reviews import Quality
 from .scene import Scene
-from .segments import EditedPolicy, LabelTable, Placement, is_edited, place_array, read_labels, segment_of
+from .segments import LabelTable, is_edited, segment_of
 from .state import RunOutcome
 from .volumes import add_result, affine
 

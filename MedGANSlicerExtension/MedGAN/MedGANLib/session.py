@@ -55,7 +55,8 @@ class Session:
         self.changed.emit(self.state)
 
     def _say(self, kind: str, text: str, hint: str = "", details: Any = ()) -> None:
-        self._update(message=Message(kind, text, hint, tuple(details)))
+        once = tuple(dict.fromkeys(details))  # a server may say the same of several places
+        self._update(message=Message(kind, text, hint, once))
 
     def _start(self, title: str, prepare: Callable[[], Work], finish: Callable[[Any], Any]) -> Job:
         """Run a job that the user waits for; only one at a time.

@@ -32,18 +32,23 @@ class Message:
     details: Tuple[str, ...] = ()
 
 
+VOLUME, SHAPE, RAW, RESULT = "volume", "shape", "raw file", "result"
+"""What may leave this computer; each is agreed to apart."""
+
+
 @dataclass(frozen=True)
 class ConsentRequest:
     """What is about to leave this computer, for the consent dialog.
 
     Attributes:
         server: The address that the answer is remembered for.
-        volume_name: Name of the volume here; it is not sent.
+        volume_name: Name of the volume or file here; it is not sent.
         megabytes: Size of what is sent.
         sent: What is sent and what becomes of it, in sentences ready to be shown.
         not_sent: What is not sent, likewise.
         stored: Whether the server keeps it as a study; asked apart from a mere run.
-        shape: Whether it is no image but the shape of segments; asked apart from an image.
+        kind: `VOLUME`, `SHAPE` (of segments, without an image), `RAW` (a scanner's file as it is) or `RESULT` (an image
+            that a model made, to be made DICOM).
     """
 
     server: str
@@ -52,7 +57,7 @@ class ConsentRequest:
     sent: str
     not_sent: str
     stored: bool = False
-    shape: bool = False
+    kind: str = VOLUME
 
 
 Consent = Callable[[ConsentRequest], bool]

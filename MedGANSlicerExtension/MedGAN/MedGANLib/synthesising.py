@@ -13,14 +13,15 @@ from .downloads import unpack_parts
 from .errors import MedGANError, NotFound, SceneProblem
 from .gallery import Addition, Gallery, Sample, learner_of, make_gallery
 from .jobs import Job, Work
+from .label_import import place_labels
 from .learning import Learning
 from .marks import mark_sample, node_name, save_with_marks
 from .records import ConnectionReport, InferResult, ModelInfo
 from .runs import Run, label_table
 from .scene import Scene
-from .segments import LabelTable, place_labels
+from .segments import LabelTable
 from .shapes import Shape, make_shape
-from .state import counted
+from .state import SHAPE, counted
 from .studying import then_remove
 from .volumes import SEGMENTATION, load_volume, read_node
 
@@ -201,7 +202,7 @@ class Synthesising(Learning):
             raise SceneProblem("The segmentation is not in the scene any more.", "Choose another one.")
         shape = make_shape(mask, label_table(model), segments)
         check_size(shape.grid, self.state.server)
-        self.consents.ensure(self._server().address, [shape.grid], stored=False, shape_of=mask.GetName())
+        self.consents.ensure(self._server().address, [shape.grid], stored=False, kind=SHAPE, name=mask.GetName())
         return shape
 
     def _generation(self, model: ModelInfo, options: Dict[str, Any], shape: Optional[Shape]) -> Work:
@@ -258,7 +259,8 @@ class Synthesising(Learning):
             raise SceneProblem("No sample is accepted that is not added yet.", "Accept the good ones first.")
         if gallery.from_shape:
             grid = read_node(gallery.waiting[0].image, "vtkMRMLScalarVolumeNode")
-            self.consents.ensure(gallery.server, [grid], stored=True, shape_of="samples in the shape of your segments")
+            name = "samples in the shape of your segments"
+            self.consents.ensure(gallery.server, [grid], stored=True, kind=SHAPE, name=name)
         return gallery
 
 

@@ -3,8 +3,8 @@
 A workflow is built up in layers, one file each: `session` (jobs, state, messages), `connecting` (the server and its
 versions), `studying` (volumes), `inferring` (running models), `learning` (submitting and training), `synthesising`
 (making synthetic studies), `reconstructing` (better images), `detecting` (anomalies), `judging` (normal or not),
-`reviewing` (which study first, the history of labels), `watching` (new versions). Between `inferring` and `learning`
-stands `correcting` (clicks).
+`reviewing` (which study first, the history of labels), `watching` (new versions), `exporting` (DICOM).
+Between `inferring` and `learning` stands `correcting` (clicks).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from .client import MedGANClient
+from .exporting import Exporting
 from .jobs import JobQueue
+from .label_import import KEEP, EditedPolicy
 from .markups import points_option, roi_option
 from .scene import Scene
-from .segments import KEEP, EditedPolicy
 from .state import Consent, ConsentRequest, Message, RunOutcome, State, Study
-from .watching import Watching
 
 __all__ = [
     "Consent",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class Workflow(Watching):
+class Workflow(Exporting):
     """Connect, take a study, run a model, correct, submit, train, roll back, synthesise, reconstruct, detect, judge.
 
     Every method that talks to the server returns a `Job` at once and puts its outcome into `state`; failures become

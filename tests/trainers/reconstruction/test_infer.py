@@ -100,11 +100,11 @@ def test_any_image_agrees_with_its_finer_one(shape: tuple[int, ...], strength: f
 @pytest.mark.parametrize("flips", [(), (0, 1), (2,)])
 def test_large_results_are_not_copied(flips: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[np.ndarray] = []
-    plain = infer._empty
-    monkeypatch.setattr(infer, "_empty", lambda *given: made.append(plain(*given)) or made[-1])
+    plain = infer.empty
+    monkeypatch.setattr(infer, "empty", lambda *given: made.append(plain(*given)) or made[-1])
     found = reconstructor(THICK)(head(axes=(1, 2, 0), flips=flips))
     assert np.shares_memory(found.image.array, made[0]) and np.shares_memory(found.uncertainty.array, made[1])
-    assert found.image.array.flags.c_contiguous
+    assert found.image.array.flags.f_contiguous, "as files have it"
 
 
 def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ class Reconstructor(Runner):
         unit, multiple = self.measurement.unit(array), self._multiple()
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
         shape = [n * f for n, f in zip(padded.shape, self.measurement.factors, strict=True)]
-        image, doubt = _empty(shape, order), _empty(shape, order)
+        image, doubt = empty(shape, order), empty(shape, order)
         todo = tiles(padded.shape, self.side, self.halo * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
@@ -213,12 +213,12 @@ def _finer_grid(
     return np.asarray(volume.affine @ step)
 
 
-def _empty(shape: Sequence[int], order: npt.NDArray[np.float64]) -> Floats:
-    """An array in the network's order of axes that lies in memory in the volume's own, so that `_back` copies nothing.
+def empty(shape: Sequence[int], order: npt.NDArray[np.float64]) -> Floats:
+    """An array in the network's order of axes that lies in memory as a file has it, so that nothing is copied.
 
     A result is many times larger than what it is made of.
     """
-    own = np.empty([shape[int(axis)] for axis in order[:, 0]], np.float32)
+    own = np.empty([shape[int(axis)] for axis in order[:, 0]], np.float32, order="F")
     turned: Floats = orientations.apply_orientation(own, order)
     return turned
 
@@ -227,4 +227,4 @@ def back(array: Floats, order: npt.NDArray[np.float64], affine: npt.NDArray[np.f
     """An array in the order of the network's axes, in the volume's own."""
     inverse = np.array([[int(np.flatnonzero(order[:, 0] == a)[0]), 0] for a in range(3)], float)
     inverse[:, 1] = [order[int(axis), 1] for axis in inverse[:, 0]]
-    return Volume(np.ascontiguousarray(orientations.apply_orientation(array, inverse)), affine)
+    return Volume(np.asarray(orientations.apply_orientation(array, inverse)), affine)

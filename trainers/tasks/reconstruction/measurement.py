@@ -33,11 +33,20 @@ class Unit(NamedTuple):
 
     def to_numbers(self, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Values to numbers."""
-        return ((np.asarray(array, np.float32) - self.offset) / self.scale).astype(np.float32)
+        return self.brought(np.array(array, np.float32))
+
+    def brought(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Values to numbers, in place: for volumes of which no second copy is to be made."""
+        array -= self.offset
+        array /= self.scale
+        return array
 
     def to_values(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Numbers to values."""
-        return (numbers * self.scale + self.offset).astype(np.float32)
+        values = np.array(numbers, np.float32)
+        values *= self.scale
+        values += self.offset
+        return values
 
 
 class Scan(NamedTuple):

@@ -47,9 +47,10 @@ def numbers_of(modality: str, array: npt.NDArray[Any]) -> Unit:
 def to_numbers(modality: str, array: npt.NDArray[Any]) -> Floats:
     """An image in the network's numbers. Raises VolumeError for values that its modality does not have."""
     check_values(modality, array)
+    unit, values = numbers_of(modality, array), np.array(array, np.float32)
     if modality == "CT":
-        array = np.clip(array, LOWEST, HIGHEST)
-    return numbers_of(modality, array).to_numbers(array)
+        values.clip(LOWEST, HIGHEST, out=values)
+    return unit.brought(values)
 
 
 def check_values(modality: str, array: npt.NDArray[Any]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,23 @@ class Segmentation:
 
     Attributes:
         label: uint8 label values on the image's own grid.
-        uncertainty: entropy of the class probabilities, nats, on the same grid; 0 where the model did not look.
+        entropy: makes `uncertainty`, which takes longer than the label and is not always wanted.
         warnings: plain sentences for the clinician. seconds: time of `pre`, `infer`, `post`.
         finds: what was found in each window that was looked at.
         quality: how good the label probably is; None from a model that cannot judge itself, or if nothing was found.
     """
 
     label: Volume
-    uncertainty: Volume
+    entropy: Callable[[], Volume]
     warnings: list[str]
     seconds: dict[str, float]
     finds: list[Find] = field(default_factory=list)
     quality: Quality | None = None
+
+    @cached_property
+    def uncertainty(self) -> Volume:
+        """Entropy of the class probabilities, nats, on the label's grid; 0 where the model did not look."""
+        return self.entropy()
 
 
 class Segmenter:
@@ -106,10 +111,10 @@ class Segmenter:
             search.in_region(windows_over(search.grid, self.settings, roi), roi)
         search.where_clicked()
         search.warn_if_unsure()
-        label, uncertainty = search.paste(self.values)
+        label = search.label(self.values)
         self._obey(label, volume, clicks)
         quality = self.judge(search.finds) if self.judge else None
-        found = (volume.like(label), volume.like(uncertainty), search.warnings, search.seconds)
+        found = (volume.like(label), lambda: volume.like(search.entropy()), search.warnings, search.seconds)
         return Segmentation(*found, search.finds, quality)
 
     def _clicks(self, clicks: Sequence[Click], grid: CanonicalGrid) -> Clicks | None:

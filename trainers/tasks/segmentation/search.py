@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +36,10 @@ class Find:
     image: Floats
     maps: Floats
 
-    @property
+    @cached_property
     def foreground(self) -> npt.NDArray[np.bool_]:
         """Voxels that are not background."""
-        return self.maps.argmax(0) > 0
+        return likeliest(self.maps) > 0
 
     @property
     def sureness(self) -> float:
@@ -144,19 +145,25 @@ class Search:
                 share = f"{100 * find.sureness:.0f} %"
                 self.warnings.append(f"The model is unsure of what it found (on average {share}). Check it with care.")
 
-    def paste(self, values: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Floats]:
-        """The label map (classes replaced by `values`) and the entropy in nats, on the image's own voxels."""
+    def label(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The label map, classes replaced by `values`, on the image's own voxels."""
         started = time.perf_counter()
-        label, entropy = self.grid.oriented_zeros(np.uint8), self.grid.oriented_zeros(np.float32)
+        label = self.grid.oriented_zeros(np.uint8)
         for find in self.finds:
-            for block, slices in self.grid.paste(find.maps, find.window):
-                found = values[block.argmax(0)]
+            for block, slices in self.grid.paste(find.maps, find.window, around(find.foreground)):
+                found = values[likeliest(block)]
                 label[slices] = np.where(found > 0, found, label[slices])
-                entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
-        native = self.grid.to_native(label), self.grid.to_native(entropy)
         self.seconds["post"] += time.perf_counter() - started
         self.monitor.report(progress=1.0)
-        return native
+        return self.grid.to_native(label)
+
+    def entropy(self) -> Floats:
+        """The entropy in nats on the image's own voxels; 0 where nothing was looked at."""
+        entropy = self.grid.oriented_zeros(np.float32)
+        for find in self.finds:
+            for block, slices in self.grid.paste(find.maps, find.window):
+                entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
+        return self.grid.to_native(entropy)
 
     def _look(self, window: Window, average: bool, organs: int = 1) -> Find:
         """Runs the network on a window and keeps the largest pieces that it shows, one for each organ."""
@@ -203,7 +210,7 @@ def largest_pieces(maps: Floats, most: int = 1, wanted: Sequence[npt.NDArray[np.
         most: how many pieces stay; those beside the largest only if they are at least half as large.
         wanted: voxels whose pieces stay in any case.
     """
-    pieces, count = ndimage.label(maps.argmax(0) > 0)
+    pieces, count = ndimage.label(likeliest(maps) > 0)
     if count < 2:
         return maps
     sizes = np.bincount(pieces.ravel())[1:]
@@ -215,6 +222,26 @@ def largest_pieces(maps: Floats, most: int = 1, wanted: Sequence[npt.NDArray[np.
     out[:, stray] = 0
     out[0, stray] = 1
     return out
+
+
+def around(foreground: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The box in which voxels between those of a coarser map can be foreground: its own, and one voxel around it."""
+    found = []
+    for axis in range(3):
+        rows = np.flatnonzero(foreground.any(tuple(a for a in range(3) if a != axis)))
+        low, high = (rows[0] - 1, rows[-1] + 2) if rows.size else (0, 0)
+        found.append(slice(max(0, int(low)), min(foreground.shape[axis], int(high))))
+    return tuple(found)
+
+
+def likeliest(maps: Floats) -> npt.NDArray[np.uint8]:
+    """`maps.argmax(0)` of a few classes; several times faster, for they lie far apart in memory."""
+    best, chosen = maps[0].copy(order="K"), np.zeros_like(maps[0], np.uint8)
+    for number in range(1, len(maps)):
+        better = maps[number] > best
+        np.copyto(best, maps[number], where=better)
+        chosen[better] = number
+    return chosen
 
 
 def entropy_of(maps: Floats) -> Floats:

@@ -14,6 +14,7 @@ from .compare import ComparePanel
 from .connection import ConnectionPanel
 from .correct import CorrectPanel
 from .detect import DetectPanel
+from .dicom import DicomPanel
 from .disclosure import SECTIONS, Disclosure
 from .findings import FindingsPanel
 from .gallery import GalleryPanel
@@ -65,6 +66,7 @@ PANELS = (
     HistoryPanel,
     ReconstructPanel,
     ComparePanel,
+    DicomPanel,
     DetectPanel,
     HeatPanel,
     FindingsPanel,

@@ -123,6 +123,8 @@ class ComparePanel:
         ui, made = self._ui, self._shown
         blend, several = ui.viewBox.currentIndex == BLEND, made is not None and len(made.inputs) > 1
         doubt = made is not None and bool(made.uncertainty)
+        for widget in (ui.viewLabel, ui.viewBox):
+            widget.setVisible(made is not None and bool(made.inputs))  # of k-space there is no image before it
         for widget in (ui.compareLabel, ui.compareBox):
             widget.setVisible(several and ui.viewBox.currentIndex != RESULT)
         for widget in (ui.blendLabel, ui.blendSlider):

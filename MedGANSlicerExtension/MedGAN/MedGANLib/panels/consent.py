@@ -8,20 +8,21 @@ from urllib.parse import urlsplit
 import qt
 import slicer
 
-from .. import segments
+from ..label_import import KEEP, REPLACE
+from ..state import RAW, RESULT, SHAPE, VOLUME
 from ..workflow import ConsentRequest
 from . import preferences
 from .look import safe
 
+CAPTIONS = {VOLUME: "Volume", SHAPE: "Shape", RAW: "File", RESULT: "Result"}
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def ask_consent(request: ConsentRequest) -> bool:
-    """Asks whether a volume may leave this computer; remembers a yes for this server if the user wants that."""
-    if preferences.has_consent(request.server, request.stored, request.shape):
+    """Asks whether something may leave this computer; remembers a yes for this server if the user wants that."""
+    if preferences.has_consent(request.server, request.stored, request.kind):
         return True
-    thing = "shape" if request.shape else "volume"
-    title = f"Keep this {thing} on the server?" if request.stored else f"Send this {thing} to the server?"
+    title = f"{'Keep' if request.stored else 'Send'} this {request.kind} {'on' if request.stored else 'to'} the server?"
     box = _question(title, consent_text(request))
     remember = qt.QCheckBox("Do not ask again for this server")
     box.setCheckBox(remember)
@@ -30,7 +31,7 @@ def ask_consent(request: ConsentRequest) -> bool:
     box.exec_()
     agreed = bool(box.clickedButton() == send)
     if agreed and remember.checked:
-        preferences.remember_consent(request.server, request.stored, request.shape)
+        preferences.remember_consent(request.server, request.stored, request.kind)
     return agreed
 
 
@@ -39,7 +40,7 @@ def consent_text(request: ConsentRequest) -> str:
     size = f"{request.megabytes:.1f} MB"
     lines = [
         f"Server: <b>{safe(request.server)}</b>",
-        f"{'Shape' if request.shape else 'Volume'}: <b>{safe(request.volume_name)}</b> ({size})",
+        f"{CAPTIONS[request.kind]}: <b>{safe(request.volume_name)}</b> ({size})",
         _with_bold_start(request.sent),
         _with_bold_start(request.not_sent),
     ]
@@ -59,7 +60,7 @@ def _in_the_clear(address: str) -> bool:
 
 
 def ask_edited(names: Sequence[str]) -> str:
-    """Asks what becomes of segments corrected since the last run; returns `segments.KEEP` or `segments.REPLACE`."""
+    """Asks what becomes of segments corrected since the last run; returns `KEEP` or `REPLACE`."""
     listed = ", ".join(safe(n) for n in names)
     box = _question(
         "Keep your corrections?",
@@ -70,7 +71,7 @@ def ask_edited(names: Sequence[str]) -> str:
     box.setDefaultButton(keep)
     box.setEscapeButton(keep)
     box.exec_()
-    return segments.REPLACE if box.clickedButton() == replace else segments.KEEP
+    return REPLACE if box.clickedButton() == replace else KEEP
 
 
 def ask_force(version: str, reason: str) -> bool:
@@ -80,6 +81,32 @@ def ask_force(version: str, reason: str) -> bool:
     box.setDefaultButton(box.addButton("Leave it", qt.QMessageBox.RejectRole))
     box.exec_()
     return bool(box.clickedButton() == serve)
+
+
+def ask_archive(what: str) -> bool:
+    """Asks whether a result shall go into the archive, where others see it and from where this module takes nothing."""
+    box = _question(
+        "Send it to the archive?",
+        f"<p>The {safe(what)} becomes a new series of the patient's study in the hospital's archive, under the "
+        "patient's name. It is marked as AI-generated; it is no diagnosis.</p>"
+        "<p>Only the archive's own staff can remove it again.</p>",
+    )
+    send = box.addButton("Send to the archive", qt.QMessageBox.AcceptRole)
+    box.setDefaultButton(box.addButton("Do not send", qt.QMessageBox.RejectRole))
+    box.exec_()
+    return bool(box.clickedButton() == send)
+
+
+def ask_no_text(reason: str) -> bool:
+    """Asks whether somebody has looked at the voxels of an image that may have the patient's name written into them."""
+    box = _question(
+        "Is there text in the image?",
+        f"<p>{safe(reason)}</p><p>Look at all slices. Save it only if no name, number or date can be read in them.</p>",
+    )
+    save = box.addButton("I looked: there is none", qt.QMessageBox.AcceptRole)
+    box.setDefaultButton(box.addButton("Do not save", qt.QMessageBox.RejectRole))
+    box.exec_()
+    return bool(box.clickedButton() == save)
 
 
 def _question(title: str, text: str) -> Any:

@@ -101,7 +101,8 @@ def row_texts(entry: LabelEntry, history: Optional[LabelHistory]) -> Tuple[str, 
     """Returns the cells of an entry's row."""
     counts = " (counts)" if history and entry.number == history.current else ""
     of = f" {entry.origin}" if entry.action == "restored" and entry.origin else ""
-    return (str(entry.number), local_time(entry.time), entry.author or "not told", f"{entry.action}{of}{counts}")
+    what = f"corrected from {entry.version}" if entry.action == "submitted" and entry.version else f"{entry.action}{of}"
+    return (str(entry.number), local_time(entry.time), entry.author or "not told", f"{what}{counts}")
 
 
 def history_text(history: Optional[LabelHistory]) -> str:

@@ -53,25 +53,25 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-ABBREVIATED = ("psnr", "ssim", "nmse", "mae", "auroc", "auprc", "kid", "fid", "mmd")
-"""Metrics that people write in capitals."""
+NAMES = {"dice_mean": "Dice", "psnr": "PSNR", "ssim": "SSIM", "auroc": "AUROC", "auprc": "AUPRC"}
+"""What servers without titles measure; a name that is not here is shown as it is."""
+LABEL_DICE = "dice_"
 
 
 def metric_name(name: str) -> str:
-    """Returns a metric's name for people: `dice_mean` becomes `Dice`, `psnr_l1_2x` becomes `PSNR 2x`."""
-    words = [word for word in name.split("_") if word and word.lower() not in ("mean", "l1", "safe")]
-    first = words[0] if words else "metric"
-    shown = {"hd95": "HD95", "dice": "Dice"}.get(first.lower())
-    shown = shown or (first.upper() if first.lower() in ABBREVIATED else first[:1].upper() + first[1:])
-    return " ".join([shown, *words[1:]])
+    """Returns a metric's name for people: `dice_mean` becomes `Dice`, `dice_anterior` becomes `Dice, anterior`."""
+    if name in NAMES:
+        return NAMES[name]
+    return f"Dice, {name[len(LABEL_DICE) :]}" if name.startswith(LABEL_DICE) else name
 
 
 def main_metric(metrics: Mapping[str, Any]) -> str:
-    """Returns the first metric of a model or version, such as `Dice 0.88`, or `not measured`."""
-    for name, entry in metrics.items():
-        value = entry.get("value") if isinstance(entry, Mapping) else entry
+    """Returns the first metric of a model or version, such as `Dice: 0.88`, or `not measured`."""
+    for name, told in metrics.items():
+        entry = told if isinstance(told, Mapping) else {"value": told}
+        value = entry.get("value")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return f"{metric_name(name)} {value:.3g}"
+            return f"{entry.get('title') or metric_name(name)}: {value:.3g} {entry.get('unit') or ''}".rstrip()
     return "not measured"
 
 

@@ -7,14 +7,22 @@ from typing import Any, List
 import slicer
 
 from .. import client
+from ..state import RAW, RESULT, SHAPE, VOLUME
 
 ADDRESSES = "MedGAN/Addresses"
 TIMEOUT = "MedGAN/Timeout"
 AUTHOR = "MedGAN/Author"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 KEPT = 5
-CONSENTS = ("MedGAN/ConsentRun", "MedGAN/ConsentStored", "MedGAN/ConsentShapeRun", "MedGAN/ConsentShapeStored")
-"""Where agreements are kept: images and then shapes, each for a run and then for keeping."""
+CONSENTS = {
+    (VOLUME, False): "MedGAN/ConsentRun",
+    (VOLUME, True): "MedGAN/ConsentStored",
+    (SHAPE, False): "MedGAN/ConsentShapeRun",
+    (SHAPE, True): "MedGAN/ConsentShapeStored",
+    (RAW, False): "MedGAN/ConsentRawRun",
+    (RESULT, False): "MedGAN/ConsentResultRun",
+}
+"""Where agreements are kept, by what is sent and whether the server keeps it."""
 
 
 def addresses() -> List[str]:
@@ -53,36 +61,32 @@ def remember_author(name: str) -> None:
     _settings().setValue(AUTHOR, name.strip())
 
 
-def has_consent(server: str, stored: bool, shape: bool = False) -> bool:
-    """Whether the user allowed for good that images are sent to this server.
+def has_consent(server: str, stored: bool, kind: str = VOLUME) -> bool:
+    """Whether the user allowed for good that something is sent to this server.
 
     Args:
         server: The server's address.
-        stored: Whether they are kept there.
-        shape: Whether it is only about the shape of segments.
+        stored: Whether it is kept there.
+        kind: What is sent; see `ConsentRequest`.
     """
-    return server in _list(_consent_key(stored, shape))
+    return server in _list(CONSENTS[kind, stored])
 
 
-def remember_consent(server: str, stored: bool, shape: bool = False) -> None:
+def remember_consent(server: str, stored: bool, kind: str = VOLUME) -> None:
     """Keeps the user's agreement for one server."""
-    if not has_consent(server, stored, shape):
-        _store(_consent_key(stored, shape), [*_list(_consent_key(stored, shape)), server])
+    if not has_consent(server, stored, kind):
+        _store(CONSENTS[kind, stored], [*_list(CONSENTS[kind, stored]), server])
 
 
 def forget_consents() -> None:
     """Takes every agreement back: the next upload to any server is asked for again."""
-    for key in CONSENTS:
+    for key in CONSENTS.values():
         _store(key, [])
 
 
 def has_consents() -> bool:
     """Whether any agreement is remembered."""
-    return any(_list(key) for key in CONSENTS)
-
-
-def _consent_key(stored: bool, shape: bool) -> str:
-    return CONSENTS[2 * shape + stored]
+    return any(_list(key) for key in CONSENTS.values())
 
 
 def _settings() -> Any:

@@ -58,4 +58,4 @@ class ReconstructPanel:
     def _run(self) -> None:
         model = self._models.model
         if model is not None:
-            self._shared.workflow.reconstruct(model.name, self.inputs.nodes(), self._models.values())
+            self._shared.workflow.reconstruct(model.name, self.inputs.chosen(), self._models.values())

@@ -17,6 +17,7 @@ class Change:
     content: Optional[bytes]
     shown: Optional[int]
     origin: Optional[int] = None
+    version: str = ""
     undo: bool = False
     undone: bool = False
 
@@ -27,19 +28,20 @@ class LabelBook:
 
     changes: Dict[str, List[Change]] = field(default_factory=dict)
 
-    def add(self, name: str, content: bytes, author: str) -> int:
+    def add(self, name: str, content: bytes, author: str, version: str = "") -> int:
         """Notes a submitted label; returns its number."""
         number = len(self.changes.setdefault(name, [])) + 1
-        self.changes[name].append(Change("submitted", author, content, number))
+        self.changes[name].append(Change("submitted", author, content, number, version=version))
         return number
 
     def restore(self, name: str, number: int, author: str) -> bytes:
         """Makes an earlier label the label again; returns it."""
-        content = self._entry(name, number).content
-        if content is None:
+        earlier = self._entry(name, number)
+        if earlier.content is None:
             raise Refusal(409, "conflict", f"Entry {number} has no label.")
-        self.changes[name].append(Change("restored", author, content, len(self.changes[name]) + 1, number))
-        return content
+        shown = len(self.changes[name]) + 1
+        self.changes[name].append(Change("restored", author, earlier.content, shown, number, earlier.version))
+        return earlier.content
 
     def undo(self, name: str, author: str) -> Optional[bytes]:
         """Takes the last change that was not taken back yet back; returns the label before it."""
@@ -51,7 +53,7 @@ class LabelBook:
         before = standing[-2] if len(standing) > 1 else None
         shown = entries.index(before) + 1 if before else None
         action, content = ("restored", before.content) if before else ("removed", None)
-        entries.append(Change(action, author, content, shown, shown, undo=True))
+        entries.append(Change(action, author, content, shown, shown, before.version if before else "", undo=True))
         return content
 
     def to_json(self, name: str) -> Dict[str, Any]:
@@ -69,7 +71,7 @@ class LabelBook:
             "time": f"2026-11-26T08:{number:02d}:00Z",
             "action": entry.action,
             "model": "",
-            "version": "v0001",
+            "version": entry.version,
             "voxels": {},
             "from": entry.origin,
             "current": number == current,

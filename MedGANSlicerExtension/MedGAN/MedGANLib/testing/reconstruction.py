@@ -1,4 +1,4 @@
-"""The test server's reconstruction models: one makes a volume twice as fine, one takes the mean of a CT and a PET."""
+"""The test server's reconstruction models: finer, a mean of CT and PET and, if a test wants it, one of k-space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from .images import write_nrrd
 
-FINER, FUSION = "mr_super_resolution", "ct_pet_fusion"
+FINER, FUSION, MEASURED = "mr_super_resolution", "ct_pet_fusion", "mr_undersampled"
 VERSION = "v0001"
 UNITS = {"CT": "HU", "PET": "SUV"}
 Volume = Tuple[np.ndarray, np.ndarray]
@@ -38,7 +38,20 @@ def reconstructions_json() -> Dict[str, Dict[str, Any]]:
     }
 
 
-def _entry(title: str, about: str, inputs: List[Dict[str, str]], options: Dict[str, Any]) -> Dict[str, Any]:
+def measured_json() -> Dict[str, Any]:
+    """Returns the entry of the model that takes k-space too; put it into `World.reconstructions` under `MEASURED`."""
+    inputs = [{"name": "image", "modality": "MR", "kspace": True}]
+    return _entry("MR from fewer lines", "Reconstructs an MR of which few lines were measured.", inputs, {})
+
+
+def image_of(data: bytes) -> Volume:
+    """Returns the image of k-space in a .npy file, (x, y); raises ValueError for anything else."""
+    samples = np.load(io.BytesIO(data), allow_pickle=False)
+    image = np.abs(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(samples), norm="ortho")))
+    return image.T[None].astype(np.float32), np.eye(4)
+
+
+def _entry(title: str, about: str, inputs: List[Dict[str, Any]], options: Dict[str, Any]) -> Dict[str, Any]:
     medgan = {
         "task": "reconstruction",
         "output": "volume",
@@ -59,6 +72,8 @@ def _entry(title: str, about: str, inputs: List[Dict[str, str]], options: Dict[s
 
 def make_reconstruction(model: str, params: Mapping[str, Any], volumes: Mapping[str, Volume]) -> bytes:
     """Returns the .zip with what a model makes of volumes, by docs/api.md."""
+    if model == MEASURED:
+        return _measured(volumes["image"])
     return _finer(params, volumes["image"]) if model == FINER else _fused(params, volumes)
 
 
@@ -107,6 +122,13 @@ def _fused(params: Mapping[str, Any], volumes: Mapping[str, Volume]) -> bytes:
         parts[kind.lower()] = (array, {"units": UNITS.get(kind, "as the input")})
     told = {"contradiction": None, "gan_altered": True, "consistency": "This model adds what was not measured."}
     return _bundle(FUSION, parts, affine, {"warnings": [], **told})
+
+
+def _measured(image: Volume) -> bytes:
+    units = {"units": "as the input"}
+    parts = {"image": (image[0], units), "uncertainty": (np.full_like(image[0], 0.1), units)}
+    told = {"contradiction": 1e-7, "gan_altered": False, "consistency": "The lines that were measured are kept."}
+    return _bundle(MEASURED, parts, image[1], {"warnings": ["Where the slices lie is not known."], **told})
 
 
 def _bundle(model: str, parts: Mapping[str, Tuple[np.ndarray, Any]], affine: np.ndarray, about: Any) -> bytes:

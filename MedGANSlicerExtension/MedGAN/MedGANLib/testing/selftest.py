@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any, Callable, List
 
 import numpy as np
 import slicer
 import slicer.util
 
+from ..kspace import KSpaceFile
 from ..panels import SynthesisePanel
+from .reconstruction import MEASURED
 from .synthesis import make_sample
 
 
@@ -140,3 +144,27 @@ def check_detection(test: Any, widget: Any) -> None:
     test.assertIsNone(widget.logic.workflow.state.detection)
     test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), 1)
     test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
+
+
+def check_kspace(test: Any, workflow: Any) -> None:
+    """Checks that the image of a file of k-space is in the scene, named after the model, until an undo."""
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Patient.npy"
+        np.save(path, np.ones((24, 16), np.complex64))
+        made = workflow.wait(workflow.reconstruct(MEASURED, {"image": KSpaceFile(path)}))
+    image = slicer.mrmlScene.GetNodeByID(made.image)
+    test.assertTrue(image.GetName().startswith("K-space") and "Patient" not in image.GetName())
+    test.assertEqual(slicer.util.arrayFromVolume(image).shape, (1, 16, 24))
+    workflow.undo_reconstruction()
+    test.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), before)
+
+
+def check_dicom(test: Any, workflow: Any, volume: Any) -> None:
+    """Checks that a volume's label is in a new folder once it was submitted."""
+    model = workflow.state.models[0].name
+    workflow.wait(workflow.run_model(model, volume))
+    workflow.wait(workflow.submit(model, volume=volume))
+    with tempfile.TemporaryDirectory() as folder:
+        made = workflow.wait(workflow.save_label_dicom(folder, volume))
+        test.assertEqual([path.name for path in Path(made.folder).iterdir()], ["00001.dcm"])

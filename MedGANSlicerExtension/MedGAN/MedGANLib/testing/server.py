@@ -15,9 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from .anomaly import ANOMALY, make_detection
+from .dicom import DICOM_ROUTES, DicomRoutes
 from .forms import LABELS, read_multipart, result_file, write_multipart
 from .images import read_nrrd
-from .reconstruction import make_reconstruction
+from .reconstruction import image_of, make_reconstruction
 from .service import SERVICE_ROUTES, ServiceRoutes
 from .synthesis import SYNTHESIS, make_bundle
 from .world import MODEL, Refusal, World
@@ -68,7 +69,7 @@ class TestServer:
         self._thread.join(5)
 
 
-class Handler(ServiceRoutes, BaseHTTPRequestHandler):
+class Handler(DicomRoutes, ServiceRoutes, BaseHTTPRequestHandler):
     """One request."""
 
     world: World
@@ -216,8 +217,9 @@ class Handler(ServiceRoutes, BaseHTTPRequestHandler):
             self.world.received.append(len(data))
         else:
             data = self._study(study or self.query.get("image", ""))
+        kspace = part in fields and fields[part][0].endswith(".npy")
         try:
-            return read_nrrd(data)
+            return image_of(data) if kspace else read_nrrd(data)
         except (ValueError, KeyError) as error:
             raise Refusal(415, "not_an_image", "The file is not a readable medical image.", "Send NRRD.") from error
 
@@ -306,7 +308,8 @@ class Handler(ServiceRoutes, BaseHTTPRequestHandler):
         counts = {str(v): int((labels == v).sum()) for v in np.unique(labels) if v}
         params = json.loads(fields["params"][1] or b"{}") if "params" in fields else {}
         self.world.label_params.append(params)
-        number = self.world.book.add(name, fields["label"][1], str(params.get("author", "")))
+        told = (str(params.get(key, "")) for key in ("author", "version"))
+        number = self.world.book.add(name, fields["label"][1], *told)
         more = {} if self.world.older else {"training": None, "history": number}
         self._json({"image": name, "label": name, "medgan": {"voxels": counts, "replaced": replaced, **more}})
 
@@ -389,7 +392,7 @@ ROUTES = (
 
 
 def _find_route(method: str, path: str, older: bool) -> Tuple[str, Tuple[str, ...]]:
-    for verb, pattern, name in ROUTES if older else (*SERVICE_ROUTES, *ROUTES):
+    for verb, pattern, name in ROUTES if older else (*DICOM_ROUTES, *SERVICE_ROUTES, *ROUTES):
         match = re.fullmatch(pattern, path)
         if match and verb == method:
             return name, match.groups()

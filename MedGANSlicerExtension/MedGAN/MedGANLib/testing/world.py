@@ -95,6 +95,9 @@ class World:
         runs: All runs that were started, the newest last.
         auto_train: After how many submitted labels it says that a run is queued.
         book: The history of the labels.
+        archive: Whether it has a DICOM archive; None for a server that does not tell.
+        text_in_voxels: Whether its studies are of a kind that often shows the patient's name.
+        exports: Query, params and name of the file of each export as DICOM.
     """
 
     infer_seconds: float = 0.0
@@ -129,6 +132,9 @@ class World:
     labels_at_start: int = 0
     label_params: List[Mapping[str, Any]] = field(default_factory=list)
     book: LabelBook = field(default_factory=LabelBook)
+    archive: Optional[bool] = None
+    text_in_voxels: bool = False
+    exports: List[Mapping[str, Any]] = field(default_factory=list)
 
     def add_phantoms(self, count: int) -> None:
         """Adds synthetic studies called case_1, case_2 …"""
@@ -312,7 +318,8 @@ class World:
     def info_json(self) -> Dict[str, Any]:
         """Returns the answer of `GET /info/`."""
         limits = {"max_upload_mb": 1024, "max_voxels": 268435456}
-        preferred = {} if self.older else {"default_strategy": "hybrid"}
+        more: Dict[str, Any] = {} if self.older else {"default_strategy": "hybrid"}
+        more.update({} if self.archive is None else {"archive": self.archive})
         return {
             "name": "MedGAN",
             "description": "MedGAN test server",
@@ -329,7 +336,7 @@ class World:
             "scoring": {},
             "train_stats": {},
             "datastore": self.datastore_json(),
-            "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token), **preferred},
+            "medgan": {"version": "0.1.0", "limits": limits, "token_required": bool(self.token), **more},
         }
 
     def _strategies(self) -> Dict[str, Any]:

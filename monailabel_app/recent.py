@@ -1,0 +1,70 @@
+"""Decoded volumes of the last requests: a study that is asked about again is not decoded again."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from trainers.data.volumes import Limits, Volume, check_file, read_volume
+
+BLOCK = 1 << 20
+
+
+class RecentVolumes:
+    """Volumes in memory by the content of their files, so that a file that changed, or was sent again, is seen.
+
+    Args:
+        megabytes: of memory that they may take; 0 keeps none.
+    """
+
+    def __init__(self, megabytes: int = 0) -> None:
+        self._room = megabytes << 20
+        self._volumes: OrderedDict[str, Volume] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path | str, limits: Limits = Limits()) -> Volume:
+        """As `read_volume`; voxels that are kept cannot be written to. Raises VolumeError."""
+        path = Path(path)
+        if not self._room:
+            return read_volume(path, limits)
+        check_file(path, limits)
+        key = content_of(path)
+        with self._lock:
+            if key in self._volumes:
+                self._volumes.move_to_end(key)
+                return self._volumes[key]
+        volume = read_volume(path, limits)
+        return self._kept(key, volume) if content_of(path) == key else volume
+
+    def megabytes(self) -> float:
+        """What the volumes take now."""
+        with self._lock:
+            return self._bytes() / 2**20
+
+    def _kept(self, key: str, volume: Volume) -> Volume:
+        if volume.array.nbytes > self._room:
+            return volume
+        voxels = volume.array.view()
+        voxels.setflags(write=False)
+        with self._lock:
+            kept = self._volumes.setdefault(key, volume.like(voxels))
+            while self._bytes() > self._room:
+                self._volumes.popitem(last=False)
+        return kept
+
+    def _bytes(self) -> int:
+        return sum(volume.array.nbytes for volume in self._volumes.values())
+
+
+def content_of(path: Path) -> str:
+    """A digest of all that a file, or the files of a DICOM series, holds, with its suffix, which chooses the reader."""
+    digest = hashlib.sha256("".join(path.suffixes[-2:]).lower().encode())
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        digest.update(file.name.encode() + b"/" if path.is_dir() else b"")
+        if file.is_file():
+            with file.open("rb") as stream:
+                while block := stream.read(BLOCK):
+                    digest.update(block)
+    return digest.hexdigest()
