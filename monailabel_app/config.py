@@ -28,7 +28,7 @@ class ServerConfig:
         devices: where models compute, e.g. `cuda:0`; `auto` takes all GPUs. train_device: where training does.
         train_nice: how far a training run stands back behind others for the processor, 0 to 19.
         max_queue: inferences that may wait. max_upload_mb, max_voxels: what is too large.
-        recent_mb: memory for decoded images of recent requests; 0 keeps none. preload: load models at the start.
+        recent_mb: memory for decoded studies of recent requests; 0 keeps none. preload: load models at the start.
         cors: web origins that may call. patient_pattern: the part of a study's id that names its patient.
         dice_tolerance, label_tolerance, reference_tolerance: what the gate lets a candidate lose.
         synthetic_ratio: synthetic studies that a training may learn from, for each acquired one; 0 uses none.

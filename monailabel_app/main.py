@@ -43,7 +43,7 @@ class MedGANApp(MONAILabelApp):
         self.config.prepare()
         self.registry = Registry(self.config.models, self.config.data / "models")
         self.cache = ModelCache(infers.load, devices=compute_devices(self.config.devices))
-        self.recent = RecentVolumes(self.config.recent_mb)
+        self.recent = RecentVolumes(self.config.recent_mb, self.config.studies)
         description = "GANs and other networks for clinicians: segment, correct, improve."
         super().__init__(app_dir, studies, conf, name="MedGAN", description=description, version=__version__)
 

@@ -13,14 +13,15 @@ BLOCK = 1 << 20
 
 
 class RecentVolumes:
-    """Volumes in memory by the content of their files, so that a file that changed, or was sent again, is seen.
+    """Volumes of studies in memory, by the content of their files, so that a file that changed is seen.
 
     Args:
         megabytes: of memory that they may take; 0 keeps none.
+        studies: the folder whose images are kept. What a client sends for one request lies elsewhere, and is forgotten.
     """
 
-    def __init__(self, megabytes: int = 0) -> None:
-        self._room = megabytes << 20
+    def __init__(self, megabytes: int = 0, studies: Path = Path()) -> None:
+        self._room, self._studies = megabytes << 20, studies.resolve()
         self._volumes: OrderedDict[str, Volume] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -36,7 +37,8 @@ class RecentVolumes:
                 self._volumes.move_to_end(key)
                 return self._volumes[key]
         volume = read_volume(path, limits)
-        return self._kept(key, volume) if content_of(path) == key else volume
+        stays = path.resolve().parent == self._studies and content_of(path) == key
+        return self._kept(key, volume) if stays else volume
 
     def megabytes(self) -> float:
         """What the volumes take now."""

@@ -26,7 +26,7 @@ def written(path: Path, value: int, shape: tuple[int, int, int] = (64, 64, 32)) 
 def test_a_study_is_decoded_once_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     monkeypatch.setattr(recent, "read_volume", lambda path, limits: read.append(path.name) or read_volume(path, limits))
-    volumes = RecentVolumes(1)
+    volumes = RecentVolumes(1, tmp_path)
     first = volumes.read(written(tmp_path / "a.nii.gz", 3))
     (tmp_path / "sent.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes())
     assert volumes.read(tmp_path / "a.nii.gz") is first and volumes.read(tmp_path / "sent.nii.gz") is first
@@ -35,9 +35,16 @@ def test_a_study_is_decoded_once_under_any_name(tmp_path: Path, monkeypatch: pyt
         first.array[0, 0, 0] = 1
 
 
+def test_what_a_client_sent_for_one_request_is_forgotten(tmp_path: Path) -> None:
+    volumes = RecentVolumes(4, tmp_path / "studies")
+    (tmp_path / "uploads").mkdir()
+    assert (volumes.read(written(tmp_path / "uploads" / "a.nii.gz", 3)).array == 3).all()
+    assert volumes.megabytes() == 0
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
 def test_a_file_that_changed_is_read_anew_whatever_its_size_and_time(tmp_path: Path, suffix: str) -> None:
-    volumes, path = RecentVolumes(4), tmp_path / f"a{suffix}"
+    volumes, path = RecentVolumes(4, tmp_path), tmp_path / f"a{suffix}"
     for value in (5, 6, 5):
         written(path, value)
         os.utime(path, ns=(10**18, 10**18))
@@ -48,7 +55,7 @@ def test_a_file_that_changed_is_read_anew_whatever_its_size_and_time(tmp_path: P
 
 
 def test_what_changes_while_it_is_read_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    volumes, path = RecentVolumes(4), written(tmp_path / "a.nii", 1)
+    volumes, path = RecentVolumes(4, tmp_path), written(tmp_path / "a.nii", 1)
     before = path.read_bytes()
 
     def read(file: Path, limits: Limits) -> Volume:
@@ -63,7 +70,7 @@ def test_what_changes_while_it_is_read_is_not_kept(tmp_path: Path, monkeypatch: 
 
 
 def test_memory_is_bounded_and_the_longest_unused_goes(tmp_path: Path) -> None:
-    volumes = RecentVolumes(1)
+    volumes = RecentVolumes(1, tmp_path)
     files = [written(tmp_path / f"{n}.nii", n) for n in range(6)]
     kept = [volumes.read(file) for file in files[:4]]
     assert volumes.megabytes() == 1.0 and volumes.read(files[0]) is kept[0]
@@ -75,12 +82,12 @@ def test_memory_is_bounded_and_the_longest_unused_goes(tmp_path: Path) -> None:
 
 
 def test_nothing_is_kept_unless_asked_for(tmp_path: Path) -> None:
-    volumes, path = RecentVolumes(0), written(tmp_path / "a.nii", 1)
+    volumes, path = RecentVolumes(0, tmp_path), written(tmp_path / "a.nii", 1)
     assert volumes.read(path) is not volumes.read(path) and volumes.megabytes() == 0
 
 
 def test_limits_hold_for_what_is_kept(tmp_path: Path) -> None:
-    volumes, path = RecentVolumes(4), written(tmp_path / "a.nii", 1)
+    volumes, path = RecentVolumes(4, tmp_path), written(tmp_path / "a.nii", 1)
     volumes.read(path)
     with pytest.raises(VolumeError) as caught:
         volumes.read(path, Limits(max_voxels=100))
