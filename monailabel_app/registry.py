@@ -30,7 +30,7 @@ from monailabel_app.errors import MedGANError, choices
 from monailabel_app.storage import remove_unfinished
 from trainers.files import atomic_write_json, read_json
 from trainers.metrics.titles import titled
-from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, weights_checksum
+from trainers.spec import SPEC_FILE, WEIGHTS_FILE, ModelNotAvailable, ModelSpec, weights_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,12 @@ class Version:
     record: Record
 
     @property
+    def spec(self) -> ModelSpec:
+        """Read once for each change of its file; not to be changed. Raises ModelNotAvailable."""
+        file = self.path / SPEC_FILE
+        return _spec_found(self.path, file.stat().st_mtime_ns if file.is_file() else 0)
+
+    @property
     def checksum(self) -> str:
         """`sha256:…` as recorded or, for a shipped version without a record, as found; empty without weights."""
         try:
@@ -89,7 +95,7 @@ class Version:
     def describe(self) -> dict[str, Any]:
         """The version as `GET /models/{name}/versions` shows it."""
         try:
-            metrics = titled(ModelSpec.load(self.path))
+            metrics = titled(self.spec)
         except ModelNotAvailable:
             metrics = {}
         record = {**dataclasses.asdict(self.record), "checksum": self.checksum}
@@ -281,6 +287,11 @@ class Registry:
         if path.is_relative_to(self.shipped):
             return Record()
         return Record("finetuned", "refused", reason=f"Its {RECORD} is missing.")
+
+
+@lru_cache(maxsize=64)
+def _spec_found(path: Path, _changed: int) -> ModelSpec:
+    return ModelSpec.load(path)
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,7 @@ from monailabel_app.tracing import Trace
 
 logger = logging.getLogger(__name__)
 METHODS = ("scoring", "batch_infer")  # beside training, whose queue ends it
-SWITCH_SECONDS = 0.0005  # a thread that computes lets others on so soon; Python's usual ten times as much slows /info/
+SWITCH_SECONDS = 0.0005  # after which a thread that computes lets others on; Python's default is 0.005
 THREADS = 32  # beside those that wait for their turn to compute
 
 

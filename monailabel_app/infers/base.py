@@ -169,7 +169,7 @@ class ModelInfer(InferTask):
         fixed = {"task": self.task, "output": self.output, "title": self.spec.title, "inputs": self.inputs()}
         try:
             version = self.registry.current(self.model)
-            spec = ModelSpec.load(version.path)
+            spec = version.spec
             serving = {"version": version.name, "checksum": version.checksum, "metrics": titled(spec)}
         except ModelNotAvailable as error:
             spec = self.spec
@@ -228,7 +228,7 @@ def any_spec(registry: Registry, model: str) -> ModelSpec:
         candidates = [registry.current(model), *candidates]
     for version in candidates:
         try:
-            return ModelSpec.load(version.path)
+            return version.spec
         except ModelNotAvailable:
             continue
     raise ModelNotAvailable(f"No version of {model} has a readable spec.")
