@@ -170,7 +170,7 @@ def test_it_is_not_scored(config: ServerConfig, monkeypatch: pytest.MonkeyPatch)
         model="m",
         spec=SimpleNamespace(labels={}),
         registry=SimpleNamespace(current=lambda _: version),
-        cache=SimpleNamespace(get=lambda _: None),
+        cache=SimpleNamespace(get=lambda *_: None),
     )
     monkeypatch.setattr(StudyScoring, "_look", lambda *_: None)
     assert StudyScoring(task)({}, store) == {"scored": 2}  # type: ignore[arg-type]
