@@ -38,7 +38,7 @@ class Slow:
     lock = threading.Lock()
     seconds = 0.2
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str) -> None:
         self.spec = ModelSpec.load(folder)
 
     def __call__(self, number: int = 1, seed: int = 0, monitor: Monitor = Monitor(), **_: Any) -> list[Synthetic]:

@@ -19,6 +19,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """A test does not depend on those that ran before it in the same process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def tiny_spec() -> ModelSpec:
     """A network that learns a bright ball within seconds."""

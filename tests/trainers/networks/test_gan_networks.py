@@ -145,7 +145,7 @@ def test_the_class_changes_the_image_and_its_score(kind: str, size: tuple[int, .
     every = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
     images = generator(latents, every).flatten(1)
     assert torch.pdist(images).min() > 1e-3
-    torch.testing.assert_close(generator(latents, every.flip(0)).flatten(1), images.flip(0))
+    torch.testing.assert_close(generator(latents, every.flip(0)).flatten(1), images.flip(0), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("preset", ["cgan", "default", "acgan"])
