@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from trainers.console import ConsoleMonitor
 from trainers.files import atomic_write_json
 
 app = typer.Typer(help="Measure the figures of the README.", no_args_is_help=False, add_completion=False)
-console = Console(highlight=False)
+WIDTH = 140  # of tables in a file or a pipe
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 Out = Annotated[Path, typer.Option(help="Folder for measurements and what is made on the way.")]
 OUT = Path("build") / "benchmarks"
 
@@ -224,7 +226,7 @@ def _tell(title: str, rows: list[dict[str, Any]], path: Path) -> None:
     """Prints rows as a table and keeps them as JSON."""
     table = Table(*rows[0], title=title)
     for row in rows:
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     console.print(table)
     atomic_write_json(path, rows)
 
