@@ -24,9 +24,9 @@ OUT = Path("build") / "benchmarks"
 
 @app.callback(invoke_without_command=True)
 def everything(context: typer.Context) -> None:
-    """All benchmarks but the one of hours, `labels`, one after the other, if none is named."""
+    """The benchmarks of minutes, one after the other, if none is named; those of longer are called by name."""
     if context.invoked_subcommand is None:
-        for run in (segmentation, finetune, server, speed, presets, privacy_audit, reconstruction):
+        for run in (segmentation, finetune, server, speed, crowd, presets, privacy_audit, reconstruction):
             run()
 
 
@@ -59,10 +59,10 @@ def finetune(out: Out = OUT) -> None:
 
 @app.command()
 def server(out: Out = OUT) -> None:
-    """Latency of the server: a large CT-sized volume, and /info/ while it is busy."""
+    """Latency of the server: two organs in a large volume."""
     from benchmarks.server import measure
 
-    _tell("The server under load", measure(out), out / "server.json")
+    _tell("A large volume", measure(out), out / "server.json")
 
 
 @app.command()
