@@ -36,7 +36,7 @@ from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTas
 
 FIRST, FULL = "first-round", "all"
 COMPARED = ("foreground", "entropy", "stratified", "realism", "diversity", "hybrid")
-SIZES = (4, 8, 16)
+SIZES = (2, 4, 8)
 SHARE = 0.95
 PATCH = (24, 32, 24)
 COARSE = {"spacing": [1.5, 1.5, 1.5], "window": [24, 35, 24]}  # a third of the voxels, for many trainings on a CPU

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monailabel_app.errors import MedGANError, error_response
 
 FORM_OVERHEAD = 1 << 20  # bytes of a multipart body beside its file
+TEXT_BYTES = 1 << 20  # of any other body, which is read into memory as a whole
+FORM = "multipart/form-data"
 BURST_SECONDS = 10.0  # so many seconds' worth of requests may come at once
 FAILURES, FAILURE_RATE = 20.0, 1.0  # log-ins that may fail at once, and each second from then on
 MOST_CLIENTS = 4096
@@ -20,6 +22,8 @@ MOST_CLIENTS = 4096
 class BodyLimit:
     """ASGI middleware that refuses a body over the limit, by its declared length or else as soon as it is passed.
 
+    Files come in forms of several parts, which go to the disk; any other body may be small alone.
+
     Args:
         app: what it protects. megabytes: the largest file.
     """
@@ -27,16 +31,27 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, megabytes: int) -> None:
         self._app = app
         self._bytes = (megabytes << 20) + FORM_OVERHEAD
-        hint = "Crop or resample the image, or ask the administrator for a higher --max-upload-mb."
-        self._error = ("too_large", f"More than {megabytes} MB were sent.", hint)
+        self._megabytes = megabytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] == "http" and self._declared(scope) > self._bytes:
-            await self._drain(receive)
-            await error_response(MedGANError(*self._error))(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        headers = Headers(scope=scope)
+        most = self._bytes if headers.get("content-type", "").lower().startswith(FORM) else TEXT_BYTES
+        if _declared(headers) > most:
+            await self._drain(receive)
+            await error_response(self._error(most))(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive, most), send)
+
+    def _error(self, most: int) -> MedGANError:
+        if most == TEXT_BYTES:
+            hint = "Send files as parts of a form, multipart/form-data."
+            return MedGANError("too_large", f"More than {TEXT_BYTES >> 20} MB were sent that are no file.", hint)
+        hint = "Crop or resample the image, or ask the administrator for a higher --max-upload-mb."
+        return MedGANError("too_large", f"More than {self._megabytes} MB were sent.", hint)
 
     async def _drain(self, receive: Receive) -> None:
         """Throws the rest away: most clients read the answer only after they have sent everything."""
@@ -47,24 +62,25 @@ class BodyLimit:
             if not message.get("more_body", False):
                 return
 
-    def _declared(self, scope: Scope) -> int:
-        text = Headers(scope=scope).get("content-length", "0")
-        return int(text) if text.isdecimal() else 0
-
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, most: int) -> Receive:
         total = 0
 
         async def counted() -> Message:
             nonlocal total
             message = await receive()
             total += len(message.get("body", b""))
-            if total > self._bytes:
+            if total > most:
                 if message.get("more_body", False):
                     await self._drain(receive)
-                raise MedGANError(*self._error)
+                raise self._error(most)
             return message
 
         return counted
+
+
+def _declared(headers: Headers) -> int:
+    text = headers.get("content-length", "0")
+    return int(text) if text.isdecimal() else 0
 
 
 class Buckets:

@@ -22,7 +22,7 @@ class RecentVolumes:
 
     def __init__(self, megabytes: int = 0, studies: Path = Path()) -> None:
         self._room, self._studies = megabytes << 20, studies.resolve()
-        self._volumes: OrderedDict[str, Volume] = OrderedDict()
+        self._volumes: OrderedDict[str, tuple[Path, Volume]] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, path: Path | str, limits: Limits = Limits()) -> Volume:
@@ -35,29 +35,37 @@ class RecentVolumes:
         with self._lock:
             if key in self._volumes:
                 self._volumes.move_to_end(key)
-                return self._volumes[key]
-        volume = read_volume(path, limits)
-        stays = path.resolve().parent == self._studies and content_of(path) == key
-        return self._kept(key, volume) if stays else volume
+                return self._volumes[key][1]
+        volume, place = read_volume(path, limits), path.resolve()
+        stays = place.parent == self._studies and content_of(path) == key
+        return self._kept(key, place, volume) if stays else volume
+
+    def forget_removed(self) -> None:
+        """Forgets volumes whose files are gone: a patient who was removed is not in memory either."""
+        with self._lock:
+            for key in [key for key, (place, _) in self._volumes.items() if not place.exists()]:
+                del self._volumes[key]
 
     def megabytes(self) -> float:
         """What the volumes take now."""
         with self._lock:
             return self._bytes() / 2**20
 
-    def _kept(self, key: str, volume: Volume) -> Volume:
+    def _kept(self, key: str, place: Path, volume: Volume) -> Volume:
         if volume.array.nbytes > self._room:
             return volume
         voxels = volume.array.view()
         voxels.setflags(write=False)
         with self._lock:
-            kept = self._volumes.setdefault(key, volume.like(voxels))
+            for old in [k for k, (where, _) in self._volumes.items() if where == place and k != key]:
+                del self._volumes[old]  # the file was replaced
+            kept = self._volumes.setdefault(key, (place, volume.like(voxels)))[1]
             while self._bytes() > self._room:
                 self._volumes.popitem(last=False)
         return kept
 
     def _bytes(self) -> int:
-        return sum(volume.array.nbytes for volume in self._volumes.values())
+        return sum(volume.array.nbytes for _, volume in self._volumes.values())
 
 
 def content_of(path: Path) -> str:

@@ -161,10 +161,11 @@ class Registry:
         """Makes `version` the one that serves, from the next request on.
 
         Raises:
-            MedGANError: `unknown_version`; `conflict` for a version that was not published, unless `force`.
+            MedGANError: `unknown_model`, `unknown_version`; `conflict` for a version that was not published, unless
+                `force`.
             ModelNotAvailable: its weights are damaged.
         """
-        with self.lock(model):
+        with self.lock(self._known(model)):
             chosen = self.get(model, version)
             if chosen.record.state != "published" and not force:
                 reason = f"{version} is {chosen.record.state}. {chosen.record.reason}".strip()

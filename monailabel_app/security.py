@@ -18,6 +18,9 @@ from monailabel_app.users import EVERYBODY, User
 
 OPEN_PATHS = ("/health", "/ready", "/auth/", "/auth/token")
 UNLIMITED_PATHS = ("/health", "/ready", "/metrics")
+"""Monitoring may ask for these as often as it likes."""
+PROBES = ("/health", "/ready")
+"""What asks nobody for a token, so that no log-in can fail there."""
 LOGIN_THREADS = 4
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -82,7 +85,7 @@ class Guard:
     async def _admit(self, scope: Scope) -> User:
         """Who asks, if they may and have not asked too often."""
         path, address = scope["path"], _address(scope)
-        if path not in UNLIMITED_PATHS:
+        if path not in PROBES:
             self._limits.check_failures(address)
         user = EVERYBODY if path in OPEN_PATHS else await self._user(Headers(scope=scope))
         if path not in UNLIMITED_PATHS:

@@ -55,12 +55,12 @@ class Sessions:
 
     def image(self, name: str) -> Path:
         """The session's image. Raises as `describe`."""
-        return self._folder / name / str(self.describe(name, touch=True)["image"])
+        return self._find(name) / str(self.describe(name, touch=True)["image"])
 
     def remove(self, name: str) -> dict[str, Any]:
         """Ends a session. Raises as `describe`."""
-        meta = self.describe(name)
-        shutil.rmtree(self._folder / name, ignore_errors=True)
+        folder, meta = self._find(name), self.describe(name)
+        shutil.rmtree(folder, ignore_errors=True)
         return meta
 
     def remove_expired(self) -> None:
@@ -70,6 +70,7 @@ class Sessions:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _find(self, name: str) -> Path:
+        """The session's folder; an id can be written in several ways, and only one of them is the folder's name."""
         try:
             folder = self._folder / str(uuid.UUID(name))
         except ValueError as error:

@@ -79,9 +79,13 @@ def _nrrd_is_whole(start: bytes) -> bool:
 
 
 def _mha_is_whole(start: bytes) -> bool:
-    """A MetaImage header ends with the field that says where the voxels are."""
-    fields = re.split(rb"(?i)elementdatafile", start, maxsplit=1)
-    return len(fields) == 2 and fields[0].endswith(b"\n") and re.match(rb" *= *LOCAL *\r?\n", fields[1]) is not None
+    """A MetaImage header ends with the field that says where the voxels are.
+
+    Its reader passes over other spellings of that field and goes on to the next one, so none may come before.
+    """
+    before, name, after = (*re.split(rb"(?i)(elementdatafile)", start, maxsplit=1), b"", b"")[:3]
+    is_last = before.endswith(b"\n") and name == b"ElementDataFile"
+    return is_last and re.match(rb" *= *LOCAL *\r?\n", after) is not None
 
 
 WHOLE: dict[str, Callable[[bytes], bool]] = {".nrrd": _nrrd_is_whole, ".mha": _mha_is_whole}

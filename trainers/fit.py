@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
 
+from trainers.batches import load_batches, seed_of
 from trainers.devices import pick_device, pick_precision
 from trainers.distributed import World
 from trainers.files import atomic_path
@@ -149,7 +148,11 @@ def fit(
         CheckpointMismatch: `folder` holds a checkpoint of a run with other settings.
     """
     with World.from_environment() as world:
-        return _Fitter(task, config, folder, monitor, world).run()
+        fitter = _Fitter(task, config, folder, monitor, world)
+        try:
+            return fitter.run()
+        finally:
+            fitter.give_back()
 
 
 class _Fitter:
@@ -203,6 +206,13 @@ class _Fitter:
         self.patience.restore(averaged)
         return averaged, self.history
 
+    def give_back(self) -> None:
+        """Leaves the task with its own networks, neither wrapped nor standing still."""
+        for name, net in self.raw.items():
+            self.task.networks[name] = net
+            for parameter in self.trainable[name]:
+                parameter.requires_grad_(True)
+
     def _wrap_networks(self) -> None:
         """Moves networks, makes their averages, and lets several processes share gradients."""
         self.raw = {name: net.to(self.device) for name, net in self.task.networks.items()}
@@ -234,22 +244,14 @@ class _Fitter:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.config.steps - warmup))))
 
     def _batches(self) -> Iterator[Batch]:
-        steps = _Steps(self.task, self.config.batch_size, self.world.rank)
-        loader = DataLoader(
-            steps,
-            batch_size=None,
-            sampler=range(self.step, self.config.steps),
-            num_workers=self.config.workers,
-            pin_memory=self.device.type == "cuda",
-            persistent_workers=self.config.workers > 0,
-        )
+        loader = load_batches(self.task, self.config, self.step, self.world.rank, self.device.type == "cuda")
         for batch in loader:
             yield {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def _update(self, batch: Batch) -> float:
         """The phases whose turn it is; returns the last one's loss, NaN if it has not its turn."""
         told, changed = torch.tensor(math.nan), set[str]()
-        torch.manual_seed(_seed_of(self.task.seed, self.step, self.world.rank))
+        torch.manual_seed(seed_of(self.task.seed, self.step, self.world.rank))
         for phase, optimiser, schedule in zip(self.phases, self.optimisers, self.schedules, strict=True):
             if (self.step + 1) % phase.every:
                 continue
@@ -381,18 +383,3 @@ class _Fitter:
         self.history = History(
             [tuple(x) for x in state["losses"]], [tuple(x) for x in state["metrics"]], state["seconds"]
         )
-
-
-def _seed_of(*numbers: int) -> int:
-    """One seed from several numbers, so that neighbours have nothing in common."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-class _Steps(Dataset[Batch]):
-    """Batches by step, so that loader processes can make them ahead in any order."""
-
-    def __init__(self, task: TrainingTask, size: int, rank: int) -> None:
-        self.task, self.size, self.rank = task, size, rank
-
-    def __getitem__(self, step: int) -> Batch:
-        return self.task.batch(step, self.size, self.rank)

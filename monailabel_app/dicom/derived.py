@@ -20,6 +20,7 @@ from monailabel_app.dicom.maker import LONGEST, MANUFACTURER, Maker
 from monailabel_app.dicom.provenance import Source, decimal
 from monailabel_app.errors import MedGANError
 from trainers.data.volumes import LPS_TO_RAS, Volume
+from trainers.monitor import Monitor
 
 CLASSES = {"MR": MRImageStorage, "CT": CTImageStorage}
 SERIES_NUMBER = 9100
@@ -51,7 +52,15 @@ class Stored:
         return np.clip(steps, 0, LEVELS).astype(self.dtype)
 
 
-def write_series(folder: Path, source: Source, who: Dataset, image: Volume, maker: Maker, modality: str) -> list[Path]:
+def write_series(
+    folder: Path,
+    source: Source,
+    who: Dataset,
+    image: Volume,
+    maker: Maker,
+    modality: str,
+    monitor: Monitor | None = None,
+) -> list[Path]:
     """Writes a derived series, one file a slice along the image's third axis.
 
     Args:
@@ -61,6 +70,7 @@ def write_series(folder: Path, source: Source, who: Dataset, image: Volume, make
         image: on a grid of its own, in the space of the source.
         maker: the model.
         modality: of what the image shows, `MR` or `CT`.
+        monitor: hears how far it is, and can cancel it between two slices.
 
     Returns:
         The files, by position.
@@ -71,8 +81,10 @@ def write_series(folder: Path, source: Source, who: Dataset, image: Volume, make
     if modality not in CLASSES:
         raise MedGANError("cannot_process", f"An image of modality {modality!r} cannot be exported, only MR and CT.")
     stored, common = storage_of(image.array), _common(source, who, maker, modality)
-    files = []
+    files, heard = [], monitor or Monitor()
     for index in range(image.shape[2]):
+        heard.check()
+        heard.report(progress=index / image.shape[2])
         made = _slice(common, source, image, stored, index)
         files.append(folder / f"{index + 1:05}.dcm")
         pydicom.dcmwrite(files[-1], made, write_like_original=False)

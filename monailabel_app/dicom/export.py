@@ -7,7 +7,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -26,6 +26,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.infers.base import any_spec
 from monailabel_app.registry import Registry
 from trainers.data.volumes import Limits, read_label, read_metadata, read_volume
+from trainers.monitor import Monitor
 from trainers.spec import ModelNotAvailable, ModelSpec
 
 OLD = (1980, 1, 1, 0, 0, 0)  # the time of every file in a zip: none is told
@@ -51,6 +52,7 @@ class Exporter:
     Attributes:
         store: the studies. data: the server's data folder. folder: for files on their way.
         registry: the models. archive: where results can be stored; None if there is none.
+        monitor: hears how far an export is, and can cancel it while its files are made.
     """
 
     store: StudyDatastore
@@ -58,6 +60,7 @@ class Exporter:
     folder: Path
     registry: Registry
     archive: Archive | None = None
+    monitor: Monitor = field(default_factory=Monitor)
 
     @contextmanager
     def label(self, image: str, tag: str, options: Options) -> Iterator[list[Path]]:
@@ -66,12 +69,15 @@ class Exporter:
         Raises:
             MedGANError: `unknown_image`, `unknown_label`, `no_source`, `no_identity`, `may_identify`; and as
                 `segmentation`.
+            Cancelled: by the monitor; likewise for `image`.
         """
         self.store.image_path(image)
         source = self._source(image, options)
         label = read_label(self.store.label_path(image, tag))
+        self.monitor.check()
         maker = self._label_maker(self.store.get_label_info(image, tag), tag == FINAL, options)
         made = seg.segmentation(source, self._who(source, options), label, maker)
+        self.monitor.check()
         with self._scratch() as folder:
             pydicom.dcmwrite(folder / "00001.dcm", made, write_like_original=False)
             yield self._hidden([folder / "00001.dcm"], source, options)
@@ -95,11 +101,19 @@ class Exporter:
         source, volume = self._source(image, options), read_volume(file, Limits(pictures=True))
         maker, modality = self._image_maker(file, told, source)
         with self._scratch() as folder:
-            files = derived.write_series(folder, source, self._who(source, options), volume, maker, modality)
+            who = self._who(source, options)
+            files = derived.write_series(folder, source, who, volume, maker, modality, self.monitor)
             yield self._hidden(files, source, options)
 
     def send(self, files: Sequence[Path]) -> dict[str, Any]:
-        """Stores files in the archive. Returns what a client is told. Raises MedGANError, e.g. `no_archive`."""
+        """Stores files in the archive, all of them: a series that is there in part would be worse than one too many.
+
+        Returns:
+            What a client is told.
+
+        Raises:
+            MedGANError: e.g. `no_archive`.
+        """
         if self.archive is None:
             hint = "Start with --dicomweb URL, or ask for download=true."
             raise MedGANError("no_archive", "No archive is known to store it in.", hint)
@@ -120,6 +134,7 @@ class Exporter:
         if options.deidentify:
             patient, remap = patients(self.data)[source.name], deidentify.keyed(secret_of(self.data))
             for file in files:
+                self.monitor.check()
                 deidentify.deidentify_file(file, patient, remap)
         return files
 
@@ -166,11 +181,12 @@ def described(files: Sequence[Path]) -> dict[str, Any]:
     return {**shown, "instances": len(files), "deidentified": first.get("PatientIdentityRemoved", "NO") == "YES"}
 
 
-def pack(files: Sequence[Path], target: Path) -> Path:
-    """Puts the files into a zip that tells no time and no name."""
-    folder = described(files)["modality"]
+def pack(files: Sequence[Path], target: Path, monitor: Monitor | None = None) -> Path:
+    """Puts the files into a zip that tells no time and no name; `monitor` can cancel it."""
+    folder, heard = described(files)["modality"], monitor or Monitor()
     with zipfile.ZipFile(target, "w") as bundle:
         for file in files:
+            heard.check()
             entry = zipfile.ZipInfo(f"{folder}/{file.name}", OLD)
             entry.compress_type = zipfile.ZIP_DEFLATED
             with file.open("rb") as stream, bundle.open(entry, "w") as packed:

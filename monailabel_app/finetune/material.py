@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from monailabel_app.datastore import FINAL, StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.outlines import split_copies
 from monailabel_app.finetune.runs import Run
-from monailabel_app.finetune.split import Splits, check_enough, patient_of, within_ratio
+from monailabel_app.finetune.split import Part, Splits, check_enough, patient_of, usual_part, within_ratio
 from monailabel_app.infers.segmentation import check_scale
 from monailabel_app.registry import Registry, Version
 from trainers.data.cases import find_cases, hash_fraction
@@ -161,11 +161,7 @@ class Gathering:
         synthetic, surplus = within_ratio(own, len(train), ratio)
         left_out = [f"{made.id}: {COPY.format(study=case.id)}" for made, case in copies]
         left_out += [f"{made.id}: {SURPLUS.format(ratio=ratio)}" for made in surplus]
-        known = dicom.patients(self.server.data)
-        unlabelled = [
-            path for study, path in rest.items()
-            if UNLABELLED + study in begun and parts.get(self._patient(study, known)) != VALIDATION
-        ]  # fmt: skip
+        unlabelled = self._learnable({study: rest[study] for study in rest if UNLABELLED + study in begun}, parts)
         generated = self._generated(int(ratio * len(train)) - len(synthetic), len(train), options["seed"], run)
         replay = find_cases(self.server.replay) if self.server.replay else []
         return Material(train, synthetic, generated, unlabelled, replay, measured, [*found.skipped, *left_out])
@@ -189,6 +185,12 @@ class Gathering:
             if study not in made and _is_crop(path, spec, settings):
                 found[study] = path
         return found
+
+    def _learnable(self, studies: Mapping[str, Path], parts: Mapping[str, Part]) -> list[Path]:
+        """The images of patients who are not measured on, nor will be once they have a label, as far as is known."""
+        known = dicom.patients(self.server.data)
+        patients = {study: self._patient(study, known) for study in studies}
+        return [p for s, p in studies.items() if parts.get(patients[s], usual_part(patients[s])) != VALIDATION]
 
     def _generated(self, allowed: int, acquired: int, seed: int, run: Run) -> list[Case]:
         """Image and label pairs by a GAN of the same labels, made for this run while there are few labelled studies."""

@@ -54,6 +54,11 @@ def check_enough(studies: int, synthetic: int = 0) -> None:
     raise MedGANError("too_few_labels", message, "Label at least one and submit it as final.")
 
 
+def usual_part(patient: str) -> Part:
+    """What a patient is for by hash alone: so most are decided on when they get a label."""
+    return "validation" if hash_fraction(patient) < SHARE else "train"
+
+
 def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Part]:
     """Gives every new patient a part; those in `known` keep theirs.
 
@@ -70,7 +75,7 @@ def assign(patients: Collection[str], known: Mapping[str, Part]) -> dict[str, Pa
     least = 2 if len(set(patients)) >= PLENTY else 1
     for place, patient in enumerate(new):
         held = present.count("validation")
-        wanted = hash_fraction(patient) < SHARE or held < least
+        wanted = usual_part(patient) == "validation" or held < least
         last_chance = place == len(new) - 1 and "train" not in present
         parts[patient] = "validation" if wanted and not last_chance else "train"
         present.append(parts[patient])

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from monailabel_app.datastore import FINAL
 from monailabel_app.dicom import export as exports
 from monailabel_app.dicom.export import Exporter, Options
 from monailabel_app.dicom.web import Archive
 from monailabel_app.errors import MedGANError
+from monailabel_app.names import check_new
 from monailabel_app.routes.params import answers, json_object
+from monailabel_app.routes.sending import SentFile, hung_up
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from monailabel_app.users import Caller, host_of
+from trainers.monitor import Monitor
 
 router = APIRouter(prefix="/dicom", tags=["dicom"])
-BLOCK = 1 << 20
 
 
 @router.post("/export", response_class=Response, responses=answers("application/json", "application/zip"))
@@ -41,7 +42,8 @@ def export(
     """Exports the label of a study or, with the part `file`, an image that a model made of it.
 
     It is stored in the archive unless `download` is set. `deidentify` is by default what `download` is; a
-    download that names the patient is for administrators.
+    download that names the patient is for administrators. `job_id` in `params` names the job, which can be asked about
+    and cancelled as an inference is, until its files are made; so does a client that hangs up.
     """
     if file is not None and tag:
         raise MedGANError("bad_request", "Ask for a label (tag) or send an image (file), not both.")
@@ -49,13 +51,16 @@ def export(
     if download and not hidden and not user.admin:
         raise MedGANError("admin_required", "Only an administrator may download what names the patient.")
     options, told = Options(hidden, burned_in), json_object(params)
-    exporter = _exporter(s)
+    job_id = check_new("job id", str(told["job_id"])) if told.get("job_id") else ""
     client = (user.subject or host_of(request),)
-    with s.jobs.run("dicom_export", owner=user.subject, client=client), ExitStack() as stack:
-        files = stack.enter_context(_made(exporter, s, stack, image, tag, file, told, options))
-        if not download:
+    with ExitStack() as stack:
+        with s.jobs.run("dicom_export", job_id, hung_up(request), user.subject, client) as job:
+            exporter = _exporter(s, job)
+            files = stack.enter_context(_made(exporter, s, stack, image, tag, file, told, options))
+            bundle = exports.pack(files, files[0].with_name("bundle.zip"), job) if download else None
+        if bundle is None:  # nothing cancels this: the archive gets all or nothing, and the client is told which
             return JSONResponse(exporter.send(files))
-        return _zip(exports.pack(files, s.config.temporary / f"{uuid.uuid4().hex}.zip"), exports.described(files))
+        return _zip(bundle.rename(s.config.temporary / f"{uuid.uuid4().hex}.zip"), exports.described(files))
 
 
 def _made(
@@ -74,25 +79,15 @@ def _made(
     return exporter.image(image, path, told, options)
 
 
-def _exporter(s: Services) -> Exporter:
+def _exporter(s: Services, monitor: Monitor) -> Exporter:
     archive = Archive.of(s.config.dicomweb) if s.config.dicomweb else None
-    return Exporter(s.datastore, s.config.data, s.config.temporary, s.registry, archive)
+    return Exporter(s.datastore, s.config.data, s.config.temporary, s.registry, archive, monitor)
 
 
 def _zip(path: Path, told: dict[str, Any]) -> Response:
     """The zip as the answer's body; it is removed when it is sent or the client hangs up."""
     headers = {
         "Content-Disposition": f'attachment; filename="{told["modality"].lower()}-{uuid.uuid4().hex[:8]}.zip"',
-        "Content-Length": str(path.stat().st_size),
         "X-MedGAN-Deidentified": str(told["deidentified"]).lower(),
     }
-    return StreamingResponse(_blocks(path), media_type="application/zip", headers=headers)
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                yield block
-    finally:
-        path.unlink(missing_ok=True)
+    return SentFile(path, "application/zip", headers)

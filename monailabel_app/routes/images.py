@@ -59,8 +59,9 @@ def _with_mark(path: Path, volume: Volume, mark: Mark) -> Path:
 @router.delete("/", include_in_schema=False)
 @router.delete("/image")
 def remove_image(s: Served, _user: Admin, id: str) -> dict[str, Any]:
-    """Removes a study and its labels; for administrators."""
+    """Removes a study and its labels, from memory too; for administrators."""
     s.datastore.remove_image(id)
+    s.app.recent.forget_removed()
     return {}
 
 

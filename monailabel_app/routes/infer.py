@@ -9,9 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import anyio.from_thread
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile as FormFile
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
@@ -19,9 +18,11 @@ from urllib3.filepost import encode_multipart_formdata
 from monailabel_app.config import LOOPBACK
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.infers.base import ModelInfer
-from monailabel_app.metrics import Measured
+from monailabel_app.jobs import Job
+from monailabel_app.metrics import Measured, Metrics
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import LONGEST_NAME, answers, json_object
+from monailabel_app.routes.sending import SentFile, hung_up
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from monailabel_app.users import Caller, host_of
@@ -29,7 +30,6 @@ from monailabel_app.users import Caller, host_of
 router = APIRouter(tags=["inference"])
 Output = Literal["image", "json", "all"]
 MIME = {".nii.gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
-BLOCK = 1 << 20
 FILES = ("image", "label")  # of a request; params can have no such keys, which would be paths on the server
 ANSWERS = ("multipart/form-data", "application/json", *MIME.values())
 PARTS = ("file", "label")  # of a request's form that have files, beside those of further inputs
@@ -77,9 +77,21 @@ def infer(
         for name, path in paths.items():
             task.check_file(name, path)
         client = (user.subject or host_of(request), str(told.get("client_id") or "")[:LONGEST_NAME])
-        with s.jobs.run(model, job_id, _hung_up(request), user.subject, client) as job, measured.inference(model):
-            result, about = task({**wanted, **paths, "monitor": job, "near": host_of(request) in LOOPBACK})
-    return _answer(Path(result), about, output)
+        turn = s.jobs.run(model, job_id, hung_up(request), user.subject, client)
+        result, about = _result(turn, task, {**wanted, **paths, "near": host_of(request) in LOOPBACK}, measured)
+    return _answer(result, about, output)
+
+
+def _result(
+    turn: AbstractContextManager[Job], task: ModelInfer, asked: Mapping[str, Any], measured: Metrics
+) -> tuple[Path, dict[str, Any]]:
+    """What the model gives when its turn comes. If the job is cancelled while the file is written, nobody takes it."""
+    with ExitStack() as stack:
+        with turn as job, measured.inference(task.model):
+            file, about = task({**asked, "monitor": job})
+            stack.callback(Path(file).unlink, missing_ok=True)
+        stack.pop_all()
+    return Path(file), about
 
 
 def _image(s: Services, task: ModelInfer, image: str, session: str, file: UploadFile | None) -> Source | None:
@@ -131,10 +143,6 @@ def _opened(sources: Mapping[str, Source]) -> Iterator[dict[str, Path]]:
         yield {name: stack.enter_context(source()) for name, source in sources.items()}
 
 
-def _hung_up(request: Request) -> Callable[[], bool]:
-    return lambda: anyio.from_thread.run(request.is_disconnected)
-
-
 def _answer(result: Path, about: Mapping[str, Any], output: Output) -> Response:
     if output == "json":
         result.unlink(missing_ok=True)
@@ -142,11 +150,7 @@ def _answer(result: Path, about: Mapping[str, Any], output: Output) -> Response:
     extension = "".join(result.suffixes)
     name = f"{about['model']}-{uuid.uuid4().hex[:8]}{extension}"
     if output == "image":
-        headers = {
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Content-Length": str(result.stat().st_size),
-        }
-        return StreamingResponse(_blocks(result), media_type=MIME[extension], headers=headers)
+        return SentFile(result, MIME[extension], {"Content-Disposition": f'attachment; filename="{name}"'})
     return _multipart(result, about, name, MIME[extension])
 
 
@@ -157,18 +161,4 @@ def _multipart(result: Path, about: Mapping[str, Any], name: str, kind: str) -> 
     params.make_multipart(content_type="application/json")
     form, content_type = encode_multipart_formdata([params, image], boundary)
     end = f"\r\n--{boundary}--\r\n".encode()
-    head = form.removesuffix(end)
-    headers = {"Content-Length": str(len(form) + result.stat().st_size)}
-    return StreamingResponse(_blocks(result, head, end), media_type=content_type, headers=headers)
-
-
-def _blocks(result: Path, head: bytes = b"", end: bytes = b"") -> Iterator[bytes]:
-    """The answer's body; the file goes when it is sent or the client hangs up."""
-    try:
-        with result.open("rb") as stream:
-            yield head
-            while block := stream.read(BLOCK):
-                yield block
-            yield end
-    finally:
-        result.unlink(missing_ok=True)
+    return SentFile(result, content_type, head=form.removesuffix(end), end=end)

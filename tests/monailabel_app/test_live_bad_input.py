@@ -135,6 +135,8 @@ DETACHED = [
     ("x.nrrd", NRRD + "data file: LIST\n{}\n"),
     ("x.mha", MHA + "ElementDataFile = {}\n"),
     ("x.mha", MHA + "Comment = ElementDataFile = LOCAL\nElementDataFile = {}\n"),
+    ("x.mha", MHA + "elementdatafile = LOCAL\nElementDataFile = {}\n"),
+    ("x.mha", MHA + "ELEMENTDATAFILE = LOCAL\r\nElementDataFile = {}\r\n"),
     ("x.mha", MHA + "ElementDataFile = LIST\n{}\n"),
     ("x.nrrd", MHA + "ElementDataFile = {}\n\n"),
     ("x.nii", MHA + "ElementDataFile = {}\n"),

@@ -16,6 +16,7 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.material import UNLABELLED, Gathering
 from monailabel_app.finetune.runs import Run, new_run, read_run
 from monailabel_app.finetune.segmentation import SegmentationTraining
+from monailabel_app.finetune.split import usual_part
 from monailabel_app.registry import Registry
 from trainers.data.volumes import Volume, write_volume
 from trainers.files import read_json
@@ -49,6 +50,15 @@ def test_one_labelled_study_is_learned_from_and_says_what_it_cannot_promise(mode
     assert found.watched == "reference" and len(found.measured["reference"]) == 2
     assert "None of your patients is left to measure on" in found.promise
     assert found.counts()["validation"] == 0
+
+
+def test_a_patient_who_will_be_measured_on_is_not_learned_from_before(models: Path, tmp_path: Path) -> None:
+    """Once study 0 has a label, its hash says that it is measured on: its image must be new to the models then."""
+    clinic = Clinic(tmp_path, models, 0)
+    for number in (1, 2):
+        write_volume(clinic.config.studies / "labels/final" / f"study_{number}.nii.gz", truth(crop(number)))
+    assert usual_part("study_0") == "validation"
+    assert sorted(path.name for path in clinic.material().unlabelled) == [f"study_{n}.nii.gz" for n in (3, 4, 5)]
 
 
 def test_more_are_measured_on_and_said(models: Path, tmp_path: Path) -> None:

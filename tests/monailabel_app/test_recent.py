@@ -54,6 +54,17 @@ def test_a_file_that_changed_is_read_anew_whatever_its_size_and_time(tmp_path: P
         volumes.read(path)
 
 
+def test_what_was_removed_or_replaced_is_not_in_memory(tmp_path: Path) -> None:
+    volumes = RecentVolumes(4, tmp_path)
+    for name in ("a.nii", "b.nii"):
+        volumes.read(written(tmp_path / name, ord(name[0])))
+    volumes.read(written(tmp_path / "b.nii", 1))
+    assert volumes.megabytes() == 0.5
+    (tmp_path / "a.nii").unlink()
+    volumes.forget_removed()
+    assert volumes.megabytes() == 0.25
+
+
 def test_what_changes_while_it_is_read_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volumes, path = RecentVolumes(4, tmp_path), written(tmp_path / "a.nii", 1)
     before = path.read_bytes()

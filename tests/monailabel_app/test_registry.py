@@ -84,10 +84,14 @@ def test_numbers_are_never_given_twice(registry: Registry) -> None:
 
 
 def test_unknown_names(registry: Registry) -> None:
-    for model in ("nothing", "../..", ""):
+    for model in ("nothing", "..", "../..", "", "\0"):
         with pytest.raises(MedGANError) as caught:
             registry.versions(model)
         assert caught.value.code == "unknown_model"
+        with pytest.raises(MedGANError) as caught:
+            registry.serve(model, "v0001")
+        assert caught.value.code == "unknown_model"
+    assert not registry.data.exists(), "asking for what is not there makes nothing"
     with pytest.raises(MedGANError) as caught:
         registry.get(MODEL, "v0009")
     assert caught.value.code == "unknown_version"

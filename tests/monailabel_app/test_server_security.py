@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def application(token: str = "", loopback: bool = True, origins: tuple[str, ...]
     @api.post("/upload")
     def upload(file: UploadFile = File()) -> dict[str, int]:
         return {"bytes": len(file.file.read())}
+
+    @api.post("/json")
+    def told(body: dict[str, str]) -> dict[str, int]:
+        return {"characters": len(body["text"])}
+
+    @api.get("/metrics")
+    def figures() -> dict[str, int]:
+        return {}
 
     @api.get("/fails")
     def fails() -> None:
@@ -150,6 +159,17 @@ def test_undeclared_size_over_the_limit(client: TestClient) -> None:
 
 def test_size_within_the_limit(client: TestClient) -> None:
     assert client.post("/upload", files={"file": b"x" * (1 << 20)}).json() == {"bytes": 1 << 20}
+    assert client.post("/json", json={"text": "x" * 1_000_000}).json() == {"characters": 1_000_000}
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_is_read_into_memory_is_small_though_files_may_be_large(client: TestClient, declared: bool) -> None:
+    text = json.dumps({"text": "x" * (3 << 19)}).encode()
+    assert len(text) < 2 << 20, "a file of that size is taken"
+    body = text if declared else iter([text[: 1 << 19], text[1 << 19 :]])
+    answer = client.post("/json", content=body, headers={"content-type": "application/json"})
+    assert error(answer) == (413, "too_large")
+    assert "parts of a form" in answer.json()["error"]["hint"]
 
 
 def test_an_unforeseen_failure_tells_nothing_but_an_id(client: TestClient) -> None:
@@ -181,13 +201,14 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
 
 def test_probes_are_not_limited() -> None:
     client = limited()
-    assert {client.get("/health").status_code for _ in range(50)} == {200}
+    assert {client.get(path).status_code for path in ("/health", "/metrics") for _ in range(50)} == {200}
 
 
-def test_tokens_cannot_be_tried_out_one_after_the_other() -> None:
+@pytest.mark.parametrize("path", ["/info/", "/metrics"])
+def test_tokens_cannot_be_tried_out_one_after_the_other(path: str) -> None:
     client = limited(TOKEN)
     wrong = {"authorization": "Bearer wrong"}
-    answers = [client.get("/info/", headers=wrong).status_code for _ in range(int(FAILURES) + 1)]
+    answers = [client.get(path, headers=wrong).status_code for _ in range(int(FAILURES) + 1)]
     assert answers == [401] * int(FAILURES) + [429]
     assert error(client.get("/info/", headers=BEARER)) == (429, "too_many_requests"), "also if the next one is right"
     assert client.get("/health").status_code == 200

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from MedGANLib.exports import label_map
-from MedGANLib.label_import import Placement, place_labels
+from MedGANLib.label_import import Destination, Placement, place_labels
 from MedGANLib.scene import Scene
 from MedGANLib.segments import LabelTable
 
@@ -31,7 +31,9 @@ class Bench:
     def place(self, array: np.ndarray, segmentation: Any = None, version: str = "v1", **more: Any) -> Placement:
         path = write_labels(self.folder / "result.nrrd", array, more.pop("file_matrix", self.matrix))
         table = more.pop("table", TABLE)
-        return place_labels(path, self.volume, table, "hippocampus", version, self.scene, segmentation, **more)
+        grid = more.pop("grid", None)
+        where = Destination(self.volume, table, version, self.scene, segmentation, **more)
+        return place_labels(path, where, grid)
 
     def exported(self, segmentation: Any, table: LabelTable = TABLE) -> np.ndarray:
         return label_map(segmentation, self.volume, table).array

@@ -19,7 +19,7 @@ from MedGANLib.testing.server import TestServer
 from MedGANLib.testing.world import Refusal
 from MedGANLib.workflow import Workflow
 
-from .clinic import Asked, fails
+from .clinic import Asked, fails, until
 from .scenes import add_transform, rigid
 from .test_reconstructing import volume
 
@@ -140,6 +140,29 @@ def test_cancelled_while_it_arrives_leaves_nothing(
     assert list(target.iterdir()) == [] and not list(submitted.folder.glob("*.*"))
 
 
+def test_cancelling_stops_the_server_too(submitted: Workflow, served: TestServer, target: Path) -> None:
+    served.world.infer_seconds = 30.0
+    already = set(served.world.cancelled)
+    for start in (lambda: submitted.save_label_dicom(str(target)), submitted.send_label_dicom):
+        job = start()
+        until(submitted, lambda: bool(set(served.world.cancelled) - already))
+        (name,) = set(served.world.cancelled) - already
+        already.add(name)
+        submitted.cancel()
+        fails(submitted, job, errors.Cancelled, "Cancelled", said="info")
+        assert served.world.cancelled[name].wait(5), "the server goes on with what nobody wants"
+    assert "look there before you send it again" in submitted.state.message.hint
+    assert list(target.iterdir()) == [] and served.world.exports == []
+
+
+def test_the_export_tells_how_far_it_is(submitted: Workflow, served: TestServer, target: Path) -> None:
+    served.world.infer_seconds = 1.2
+    job = submitted.save_label_dicom(str(target))
+    until(submitted, lambda: job.progress > 0.4)
+    assert job.phase == "Making DICOM"
+    submitted.wait(job, 10)
+
+
 @pytest.mark.parametrize("member", ["../../evil.dcm", "SEG/../../00001.dcm", "SEG/run.exe", "SEG/MR/00001.dcm"])
 def test_a_zip_with_something_else_is_refused(tmp_path: Path, target: Path, member: str) -> None:
     stream = io.BytesIO(dicom_zip("SEG", 1))
@@ -163,3 +186,15 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(dicom_zip("MR", 2))
     with pytest.raises(errors.StorageProblem, match="cannot be written to"):
         unpack_dicom(tmp_path / "b.zip", tmp_path / "gone")
+
+
+def test_a_zip_with_damaged_content(tmp_path: Path, target: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("SEG/00001.dcm", bytes(range(256)) * 64)
+    content = bytearray(stream.getvalue())
+    content[45:60] = b"\xff" * 15
+    (tmp_path / "b.zip").write_bytes(content)
+    with pytest.raises(errors.Disconnected, match="damaged"):
+        unpack_dicom(tmp_path / "b.zip", target)
+    assert list(target.iterdir()) == []

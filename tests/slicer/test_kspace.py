@@ -120,3 +120,24 @@ def test_a_file_that_the_server_cannot_read(studio: Workflow, scene: Scene, tmp_
     job = studio.reconstruct(MEASURED, {"image": KSpaceFile(tmp_path / "damaged.npy")})
     fails(studio, job, errors.NotAnImage, "not a readable medical image")
     assert scalar_volumes(scene) == [] and (tmp_path / "damaged.npy").exists()
+
+
+def test_its_image_does_not_appear_in_another_scene(studio: Workflow, scene: Scene, file: KSpaceFile) -> None:
+    job = studio.reconstruct(MEASURED, {"image": file})
+    scene.mrml.Clear(0)
+    fails(studio, job, errors.SceneProblem, "closed meanwhile")
+    assert scalar_volumes(scene) == [] and studio.state.reconstruction is None
+    assert not list(studio.folder.iterdir())
+
+
+def test_all_agreements_can_be_taken_back(studio: Workflow, served: TestServer, user: Asked, file: KSpaceFile) -> None:
+    assert not studio.consents.given
+    studio.wait(studio.reconstruct(MEASURED, {"image": file}), 20)
+    assert studio.consents.given
+    with TestServer() as other:
+        studio.wait(studio.connect(other.url), 10)
+        studio.consents.forget()
+    assert not studio.consents.given
+    studio.wait(studio.connect(served.url), 10)
+    studio.wait(studio.reconstruct(MEASURED, {"image": file}), 20)
+    assert len(user.requests) == 2, "asked again at the server that was left, too"

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from MedGANLib.errors import CannotProcess, WrongGrid
 from MedGANLib.exports import export_labels
-from MedGANLib.label_import import KEEP, REPLACE, Placement, place_labels
+from MedGANLib.label_import import KEEP, REPLACE, Destination, Placement, place_labels
 from MedGANLib.scene import Scene
 from MedGANLib.segments import (
     MODEL_TAG,
@@ -44,7 +44,7 @@ from .scenes import (
 def test_label_values_make_the_round_trip_on_any_grid(scene: Scene, tmp_path: Path, name: str, extension: str) -> None:
     volume = add_volume(scene, GRIDS[name])
     path = write_labels(tmp_path / f"l{extension}", labels(), GRIDS[name])
-    placement = place_labels(path, volume, TABLE, "hippocampus", "v1", scene)
+    placement = place_labels(path, Destination(volume, TABLE, "v1", scene))
     export = export_labels(placement.segmentation, volume, TABLE, tmp_path / f"out{extension}")
     image = sitk.ReadImage(str(export.path))
     assert np.allclose(ras_affine(image), affine(volume), atol=1e-4)
@@ -203,7 +203,7 @@ def test_other_models_are_left_alone(bench: Bench) -> None:
     first = bench.place(labels())
     path = write_labels(bench.folder / "other.nrrd", labels((1, 1)), bench.matrix)
     table = LabelTable({"brain": 1}, {}, "skull")
-    place_labels(path, bench.volume, table, "skull", "v1", bench.scene, first.segmentation)
+    place_labels(path, Destination(bench.volume, table, "v1", bench.scene, first.segmentation))
     assert names(first.segmentation) == ["anterior", "posterior", "brain"]
 
 

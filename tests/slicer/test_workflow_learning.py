@@ -191,3 +191,26 @@ def test_roll_back(workflow: Workflow, clinic: Clinic) -> None:
     versions = workflow.wait(workflow.roll_back("hippocampus", "v0001"), 10)
     assert versions.current == "v0001" and workflow.state.versions["hippocampus"] == versions
     assert workflow.state.message.text == "v0001 serves from the next run on."
+
+
+def test_a_server_that_is_away_while_it_trains_is_told_of_once(workflow: Workflow, clinic: Clinic) -> None:
+    clinic.training = [RUNNING]
+    workflow.wait(workflow.start_training("hippocampus"), 10)
+    told: list[str] = []
+    workflow.changed.connect(lambda state: told.append(state.message.text))
+    train = clinic.server.routes[("GET", "/train/")]
+    clinic.server.on("GET", "/train/", Exchange.drop)
+    for number in range(3):
+        with pytest.raises(errors.Disconnected):
+            workflow.wait(workflow.poll_training(), 10)
+        if not number:
+            assert workflow.state.message.kind == "error"
+            told.clear()
+    assert told == [], "what else is said can be read"
+    clinic.server.on("GET", "/train/", train)
+    assert workflow.wait(workflow.poll_training(), 10).epoch == 1
+    clinic.server.on("GET", "/train/", Exchange.drop)
+    told.clear()
+    with pytest.raises(errors.Disconnected):
+        workflow.wait(workflow.poll_training(), 10)
+    assert told, "that it is away again is news"

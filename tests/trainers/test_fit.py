@@ -193,7 +193,11 @@ def test_two_processes_train_as_one(tmp_path: Path, every: int) -> None:
         "from tests.trainers.test_fit import Adversaries, CONFIG, StopAt, weights\n"
         "from trainers.fit import fit\n"
         "monitor = StopAt(-1)\n"
-        f"networks, history = fit(Adversaries(), replace(CONFIG, validate_every={every}), monitor=monitor)\n"
+        "task = Adversaries()\n"
+        "own = dict(task.networks)\n"
+        f"networks, history = fit(task, replace(CONFIG, validate_every={every}), monitor=monitor)\n"
+        "assert all(task.networks[name] is net for name, net in own.items()), 'they are the task\\'s own again'\n"
+        "assert all(p.requires_grad for net in own.values() for p in net.parameters())\n"
         "found = {'weights': weights(networks), 'measured': [s for s, _ in history.metrics]}\n"
         f"torch.save({{**found, 'heard': len(monitor.heard)}}, r'{tmp_path}/' + os.environ['RANK'] + '.pt')\n"
     )

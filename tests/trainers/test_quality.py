@@ -85,14 +85,38 @@ def test_a_calibration_finds_the_line_and_its_spread() -> None:
     random = np.random.default_rng(0)
     guesses = random.uniform(0.2, 1.0, 200)
     dice = (0.1 + 0.8 * guesses + random.normal(0, 0.03, 200)).clip(0, 1)
-    calibration = Calibration.fit([signs(g, random.normal()) for g in guesses], list(dice))
+    patients = [str(number // 4) for number in range(200)]
+    calibration = Calibration.fit([signs(g, random.normal()) for g in guesses], list(dice), patients)
     quality = calibration(signs(0.5))
     assert quality.expected_dice == pytest.approx(0.5, abs=0.02)
     assert quality.high - quality.low == pytest.approx(2 * 1.28 * 0.03, rel=0.35)
     again = Calibration(**calibration.as_dict())  # type: ignore[arg-type]
     assert again(signs(0.5)).as_dict() == quality.as_dict()
-    with pytest.raises(ValueError, match="10 are the least"):
-        Calibration.fit([signs(0.1)] * 9, [0.1] * 9)
+    for labels, patients in ((9, ["a"] * 4 + ["b"] * 5), (12, ["a"] * 12)):
+        with pytest.raises(ValueError, match="10 of two patients are the least"):
+            Calibration.fit([signs(0.1)] * labels, [0.1] * labels, patients)
+
+
+def test_a_patient_is_missed_by_what_the_others_tell() -> None:
+    dice = [0.8] * 8 + [0.5] * 4
+    calibration = Calibration.fit([signs(0.5)] * 12, dice, ["a"] * 8 + ["b"] * 4)
+    assert sorted(calibration.missed) == pytest.approx([-0.3] * 4 + [0.3] * 8, abs=1e-3)
+    quality = calibration(signs(0.5))
+    assert quality.expected_dice == pytest.approx(0.7, abs=1e-3)
+    assert (quality.low, quality.high) == pytest.approx((0.4, 1.0), abs=2e-3)
+
+
+def test_the_interval_holds_new_patients_whose_labels_err_alike() -> None:
+    random, held = np.random.default_rng(0), []
+    for _ in range(40):
+        errors = np.repeat(random.normal(0, 0.05, 10), 7) + random.normal(0, 0.01, 70)
+        guesses = random.uniform(0.4, 0.8, 70)
+        patients = [str(number // 7) for number in range(70)]
+        calibration = Calibration.fit([signs(g) for g in guesses], list(guesses + errors), patients)
+        for guess in random.uniform(0.4, 0.8, 20):
+            quality = calibration(signs(guess))
+            held.append(quality.low <= guess + random.normal(0, 0.05) <= quality.high)
+    assert 0.74 < np.mean(held) < 0.9
 
 
 @pytest.mark.parametrize(
@@ -115,6 +139,18 @@ def model(tiny_spec: ModelSpec, folder: Path, calibrated: bool) -> Path:
     save_weights(build(JUDGE), part_file(folder, PART))
     spec.save(folder)
     return folder
+
+
+@pytest.mark.parametrize(("expected", "warned"), [(0.95, False), (0.6, True)])
+def test_who_is_told_that_it_is_good_is_not_warned(
+    expected: float, warned: bool, tiny_spec: ModelSpec, ball_cases: list[Case], tmp_path: Path
+) -> None:
+    known = {"dice": Calibration([0.0, 0.0, 0.0, expected], [expected] * 10, [0.0] * 10).as_dict()}
+    folder = model(tiny_spec, tmp_path / "m", calibrated=True)
+    ModelSpec.load(folder).replace(calibration=known).save(folder)
+    image, _ = load_case(ball_cases[0], tiny_spec)
+    found = Segmenter(folder)(image, test_time_augmentation=False)
+    assert any("hesitates" in text for text in found.warnings) == warned
 
 
 def test_a_segmentation_carries_its_quality(tiny_spec: ModelSpec, ball_cases: list[Case], tmp_path: Path) -> None:
@@ -150,6 +186,6 @@ def test_spoiled_copies_are_repeatable_and_seen(tiny_spec: ModelSpec, ball_cases
     report = quality_report(Segmenter(model(tiny_spec, tmp_path / "c", True)), ball_cases[:2], (0.0, 0.5), False)
     assert report["all"]["labels"] == 4 and report["untouched"]["labels"] == 2
     assert {row["strength"] for row in report["per_label"]} == {0.0, 0.5}
-    seen, dice = observe(segmenter, ball_cases[:2], (0.0, 0.5), average=False)
-    assert len(seen) == len(dice) == 4
+    seen, dice, patients = observe(segmenter, ball_cases[:2], (0.0, 0.5), average=False)
+    assert len(seen) == len(dice) == 4 and patients == [case.id for case in ball_cases[:2] for _ in range(2)]
     assert all(0 <= value <= 1 for value in dice)

@@ -163,3 +163,22 @@ def test_says_what_the_server_is(user: User, server: Any) -> None:
     assert user.ui.modelBox.currentText == "Hippocampus segmentation"
     assert "Dice: 0.82" in user.ui.modelLabel.text
     user.picture("connected")
+
+
+def test_a_token_is_not_sent_to_another_server(user: User, server: Any) -> None:
+    from MedGANLib.testing.server import TestServer
+
+    server.world.token = "open-sesame"
+    user.connect(server.url, token="open-sesame")
+    with TestServer() as other:
+        other.world.token = "open-sesame"
+        user.ui.addressBox.setEditText(other.url)
+        user.press("connectButton")
+        user.idle()
+        assert user.state.report.code == "token_required" and user.ui.tokenEdit.text == ""
+        user.connect(other.url, token="open-sesame")
+        assert user.state.connected, "typed again, it is meant"
+        user.ui.addressBox.setEditText(other.url.replace("http://", "") + "/")
+        user.press("connectButton")
+        user.idle()
+        assert user.state.connected, "the same server in other words"

@@ -95,3 +95,31 @@ def test_a_server_that_gives_no_dicom_shows_no_buttons(user: User, server: Any) 
     reconstruct(user)
     user.open_only("correctSection", "reconstructSection")
     assert not shows(user, "labelDicomFrame") and not shows(user, "imageDicomFrame")
+
+
+def test_what_is_said_of_one_study_is_not_taken_for_another(
+    ready: User, host: Host, server: Any, tmp_path: Path
+) -> None:
+    server.world.text_in_voxels, server.world.infer_seconds = True, 0.5
+    study = ready.state.study.image_id
+    other = ready.module.python.add_phantom()
+    host.desk.paths, host.desk.answers = [str(tmp_path)], ["I looked: there is none"]
+    ready.press("saveLabelDicomButton")
+    ready.choose(other)
+    ready.until(lambda: len(server.world.exports) == 2, "the second try")
+    ready.idle()
+    assert [asked["image"] for asked in server.world.exports] == [study, study]
+
+
+def test_the_archives_question_names_the_study(ready: User, host: Host, server: Any) -> None:
+    host.desk.answers = ["Do not send"]
+    ready.press("sendLabelDicomButton")
+    assert f"<b>{ready.state.study.image_id}</b>" in host.desk.shown[-1]
+
+
+def test_without_its_volume_nothing_of_a_study_can_be_given_back(ready: User, host: Host) -> None:
+    host.scene.RemoveNode(ready.module.widget.shared.volume)
+    ready.module.widget._redraw()
+    for name in ("saveLabelDicomButton", "sendLabelDicomButton", "undoSubmitButton"):
+        button = getattr(ready.ui, name)
+        assert not button.enabled and "Choose a volume" in button.toolTip

@@ -137,3 +137,16 @@ def test_an_older_server_offers_neither(user: User, server: Any) -> None:
     user.run()
     assert not user.ui.historyButton.isVisibleTo(user.ui.correctSection)
     assert user.ui.strategyBox.currentText == "uncertainty"
+
+
+def test_a_list_that_cannot_be_read_says_so(user: User, server: Any) -> None:
+    from MedGANLib.testing.world import Refusal
+
+    user.connect(server.url)
+    user.until(lambda: user.state.serving is not None, "what serves")
+    server.world.trouble["/review"] = Refusal(503, "not_ready", "The database is locked.", "Try again.")
+    user.ui.reviewButton.click()
+    user.until(lambda: "The database is locked" in user.says, "the reason")
+    server.world.trouble.clear()
+    user.press("refreshReviewButton")
+    user.until(lambda: user.ui.reviewTable.rowCount == 3, "the list")

@@ -312,3 +312,67 @@ def test_the_servers_titles_are_shown_and_nothing_is_guessed(host: Host, entry: 
     from MedGANLib.panels.look import main_metric
 
     assert main_metric({"something_new": entry}) == shown
+
+
+def test_a_new_version_leaves_what_was_set_and_placed(user: User, server: Any, host: Host) -> None:
+    user.connect(server.url)
+    user.take_next()
+    form = user.panel("RunPanel").form
+    points = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "here")
+    form.field("points").selector.setCurrentNode(points)
+    name, field = next((n, f) for n, f in form.fields.items() if type(f).__name__ == "BoolField")
+    field.widget.checked = not field.widget.checked
+    wanted = field.value()
+    models = tuple(dataclasses.replace(m, version="v0099") for m in user.state.models)
+    user.module.widget.logic.workflow._update(models=models)
+    assert "v0099" in user.ui.modelLabel.text
+    assert form.node("points") is points and form.field(name).value() == wanted
+    schema = {"properties": {**models[0].option_properties, "new": {"type": "string", "default": "x"}}}
+    user.module.widget.logic.workflow._update(models=(dataclasses.replace(models[0], options=schema), *models[1:]))
+    assert form.field("new") is not None and form.field(name).value() == wanted
+
+
+def test_a_volume_that_cannot_be_sent_yet_does_not_get_the_segments_of_another(
+    user: User, server: Any, host: Host
+) -> None:
+    user.connect(server.url)
+    user.take_next()
+    user.run()
+    before = _segments(user)
+    shared, first = user.module.widget.shared, user.module.widget.shared.segmentation
+    volume = user.module.python.add_phantom()
+    warp = host.scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "warp")
+    volume.SetAndObserveTransformNodeID(warp.GetID())
+    user.choose(volume)
+    user.until(lambda: "non-linear" in user.says, "the reason")
+    assert shared.segmentation is None
+    volume.SetAndObserveTransformNodeID(None)
+    host.desk.answers = ["Send"]
+    user.run()
+    assert shared.volume is volume and shared.segmentation is not first
+    user.choose(host.scene.GetFirstNodeByName("case_1"))
+    assert shared.segmentation is first and _segments(user) == before
+
+
+def test_agreements_of_this_session_can_be_taken_back(user: User, server: Any, host: Host) -> None:
+    _start_with_own_volume(user, server)
+    user.ui.accessButton.checked = True
+    assert not user.ui.forgetButton.enabled
+    host.desk.answers = ["Send"]
+    user.run()
+    assert "until Slicer is closed" in host.desk.shown[0], "what the answer holds for"
+    user.press("forgetButton")
+    assert not user.ui.forgetButton.enabled
+    host.desk.answers = ["Do not send"]
+    user.run()
+    assert len(host.desk.shown) == 2 and len(server.world.received) == 1
+
+
+def test_the_model_that_a_scene_brings_is_the_one_that_is_shown(user: User, server: Any) -> None:
+    user.connect(server.url)
+    (first, *others) = user.state.models
+    second = dataclasses.replace(first, name="second", title="Second")
+    user.module.widget.logic.workflow._update(models=(first, second, *others))
+    assert user.ui.modelBox.currentText == first.title
+    user.module.widget.shared.parameters.model = "second"
+    assert user.module.widget.shared.model.name == "second" and user.ui.modelBox.currentText == "Second"

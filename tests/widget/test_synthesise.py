@@ -256,6 +256,18 @@ def test_why_samples_cannot_be_added(ready: User, server: Any) -> None:
     assert "No trainable segmentation model" in ready.ui.addLabel.text and "&lt;b&gt;lung (1)" in ready.ui.addLabel.text
 
 
+def test_accepted_samples_are_not_lost_unasked(ready: User, server: Any, host: Host) -> None:
+    generate(ready, number=2, seed=40)
+    ready.ui.acceptBox.click()
+    host.desk.answers = ["Keep them"]
+    generate(ready, number=1, seed=7)
+    assert "1 accepted sample is not among the training studies" in host.desk.shown[-1]
+    assert [sample.seed for sample in ready.state.gallery.samples] == [40, 41]
+    host.desk.answers = ["Generate new ones"]
+    generate(ready, number=1, seed=7)
+    assert [sample.seed for sample in ready.state.gallery.samples] == [7]
+
+
 # A shape
 
 

@@ -69,7 +69,7 @@ THICK_SLICES = ReconstructionRecipe(
         "Slices that were acquired with gaps are not averages of what lies between.",
         measurement="super_resolution", factors=[1, 1, 2],
     ),
-    ReconstructionConfig(patch=(32, 32, 32)),
+    ReconstructionConfig(patch=(24, 24, 24)),
     _fit(3000, 2),
 )  # fmt: skip
 
@@ -78,12 +78,12 @@ UNDERSAMPLED = ReconstructionRecipe(
         "mr_undersampled", "Undersampled MR",
         "Reconstructs Cartesian MR of which a half to an eighth of the lines was measured. Measured lines stay exactly "
         "as they are.",
-        {"name": "UnrolledReconstructor", "cascades": 4, "channels": [16, 32, 64]},
+        {"name": "UnrolledReconstructor", "cascades": 8, "channels": [16, 32, 64]},
         "One coil at a time; k-space was simulated from magnitude images with a smooth phase.",
         measurement="undersampling", accelerations=[2.0, 4.0, 8.0],
     ),
     ReconstructionConfig(patch=(32, 48)),
-    _fit(3000, 8),
+    _fit(12000, 8),
 )  # fmt: skip
 
 DENOISING = ReconstructionRecipe(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from typing import Any, Optional, Union
+from urllib.parse import quote
 
 from .address import parse_address
 from .cancel import CancelToken
 from .errors import MedGANError, NotFound, ServerTooOld
 from .multipart import JsonBody
+from .records import JobStatus
 from .transport import Request, Transport
 
 PathLike = Union[str, Path]
@@ -62,6 +64,14 @@ class ServerCalls:
     def is_local(self) -> bool:
         """Whether the server runs on this computer."""
         return self._address.local
+
+    def job(self, job_id: str, cancel: Optional[CancelToken] = None) -> JobStatus:
+        """Return the state of a job at the server: a run of a model, or an export."""
+        return JobStatus.from_json(self._json("GET", f"/jobs/{quote(job_id, safe='')}", cancel=cancel))
+
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel a job at the server."""
+        self._json("DELETE", f"/jobs/{quote(job_id, safe='')}")
 
     def _request(self, method: str, path: str, **more: Any) -> Request:
         return Request(method, path, timeout=self._timeout, deadline=DEADLINES * self._timeout, **more)

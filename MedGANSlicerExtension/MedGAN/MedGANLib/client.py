@@ -21,7 +21,6 @@ from .multipart import MultipartBody, suffix_of
 from .records import (
     ConnectionReport,
     InferResult,
-    JobStatus,
     ModelInfo,
     Sample,
     ServerInfo,
@@ -115,14 +114,6 @@ class MedGANClient(DicomCalls, LearningCalls):
         with RunningJob(self, job, request, progress) as running, self._transport.exchange(request) as reply:
             running.answered()
             return receive_result(reply, model, Path(out_dir), running.receiving)
-
-    def job(self, job_id: str, cancel: Optional[CancelToken] = None) -> JobStatus:
-        """Return the state of a running inference."""
-        return JobStatus.from_json(self._json("GET", f"/jobs/{quote(job_id, safe='')}", cancel=cancel))
-
-    def cancel_job(self, job_id: str) -> None:
-        """Cancel a running inference at the server."""
-        self._json("DELETE", f"/jobs/{quote(job_id, safe='')}")
 
     def next_sample(self, strategy: str = "random", cancel: Optional[CancelToken] = None) -> Sample:
         """Ask which study to label next; raises `NotFound` with code `nothing_to_label` when all are labelled.

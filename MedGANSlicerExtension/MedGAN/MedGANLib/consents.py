@@ -93,9 +93,14 @@ class ConsentBook:
             raise ConsentDeclined("Nothing was sent.", hint)
         self._given.add((request.server, request.stored, request.kind))
 
-    def forget(self, server: str) -> None:
-        """Ask again for this server."""
-        self._given = {given for given in self._given if given[0] != server}
+    @property
+    def given(self) -> bool:
+        """Whether the user has agreed to anything in this session."""
+        return bool(self._given)
+
+    def forget(self) -> None:
+        """Ask again, for every server."""
+        self._given = set()
 
 
 def check_size(volume: Any, server: Optional[ServerInfo]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional
 
 from .detections import Detection
-from .errors import NotFound, SceneProblem
+from .errors import MedGANError, NotFound, SceneProblem
 from .findings import Findings, find
 from .heat import place_heat
 from .heat_maps import HeatMap
@@ -56,7 +56,7 @@ class Detecting(Reconstructing):
         return job
 
     def move_threshold(self, threshold: float) -> bool:
-        """Draw the last detection's segment for another threshold, at once; return False when there is none.
+        """Draw the last detection's segment for another threshold, at once; return False when that cannot be done.
 
         Nothing is sent. A segment that the clinician has corrected is left alone. See `list_findings`.
         """
@@ -64,7 +64,11 @@ class Detecting(Reconstructing):
         if heat_map is None:
             return False
         segmentation = heat_map.record.segmentation
-        heat_map.move(threshold)
+        try:
+            heat_map.move(threshold)
+        except MedGANError as error:
+            self._tell(error)
+            return False
         if heat_map.record.segmentation != segmentation:  # the clinician had removed it, so there is a new one
             self._remember(heat_map.volume, heat_map.record.segmentation)
         self._update(detection=heat_map.record)
@@ -72,12 +76,16 @@ class Detecting(Reconstructing):
 
     def list_findings(self) -> Job:
         """Look for the spots above the last detection's threshold, on a worker. Result: `Findings`."""
-        heat_map = self._last_heat_map()
-
-        def work(job: Job) -> Findings:
+        title, heat_map = "Listing the findings", self._last_heat_map()
+        try:
             if heat_map is None:
                 raise SceneProblem("There is no heat map.", "Run an anomaly model first.")
-            return find(heat_map.array, heat_map.record.threshold, heat_map.matrix)
+            array, threshold, matrix = heat_map.array, heat_map.record.threshold, heat_map.matrix
+        except MedGANError as error:
+            return self._refuse(error, title)
+
+        def work(job: Job) -> Findings:
+            return find(array, threshold, matrix)
 
         def finish(findings: Findings) -> Findings:
             if heat_map in self._heat_maps and heat_map.record.threshold == findings.threshold:
@@ -86,7 +94,7 @@ class Detecting(Reconstructing):
                 self._update(detection=self._heat_maps[-1].record)
             return findings
 
-        return self._jobs.submit(work, on_error=self._tell, title="Listing the findings", finish=finish)
+        return self._jobs.submit(work, on_error=self._tell, title=title, finish=finish)
 
     def undo_detection(self) -> bool:
         """Take the last detection out of the scene in one step; return False when there is none."""

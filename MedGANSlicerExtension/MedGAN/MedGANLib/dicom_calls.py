@@ -8,22 +8,27 @@ import secrets
 import shutil
 import time
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Mapping, Optional
+from typing import Dict, Iterator, Mapping, Optional, Tuple
 
 from .calls import PathLike, ServerCalls, too_old_or
 from .cancel import CancelToken
-from .errors import Disconnected, MedGANError, StorageProblem
+from .errors import Cancelled, Disconnected, MedGANError, StorageProblem
 from .learning_calls import FINAL
 from .multipart import BLOCK, MultipartBody
-from .transport import Progress, Request, save_blocks
+from .running import RunningJob
+from .transport import Progress, Reply, save_blocks
 
 MEMBER = re.compile(r"([A-Z]{2,4})/\d{5,}\.dcm")
 """A file in the zip that the server sends: its modality is its folder."""
 MOST_BYTES = 2 * 1024**3
 """Bytes that one unpacked DICOM file may have."""
 NO_EXPORT = "This server gives no DICOM back."
+MAKING = "Making DICOM"
+MAY_BE_STORED = "If storing had begun, the archive has it: look there before you send it again."
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,16 @@ class DicomCalls(ServerCalls):
     def send_dicom(
         self, result: Result, progress: Optional[Progress] = None, cancel: Optional[CancelToken] = None
     ) -> Exported:
-        """Store a result in the archive that the server has, as a new series of the patient's study."""
-        request = self._export(result, {}, progress, cancel)
+        """Store a result in the archive that the server has, as a new series of the patient's study.
+
+        Raises:
+            Cancelled: It was cancelled. The archive has nothing of it or, when storing had begun, all of it.
+        """
         try:
-            answer = self._transport.json(request)
-        except MedGANError as error:
-            raise too_old_or(error, NO_EXPORT) from error
+            with self._export(result, {}, progress, cancel) as (reply, _):
+                answer = reply.json()
+        except Cancelled as error:
+            raise Cancelled(error.message, MAY_BE_STORED) from error
         told = answer if isinstance(answer, Mapping) else {}
         count, hidden = int(told.get("instances") or 0), bool(told.get("deidentified"))
         return Exported(str(told.get("description") or ""), count, hidden)
@@ -85,33 +94,37 @@ class DicomCalls(ServerCalls):
             folder: Where the new folder is made.
             work_dir: Private folder for the file in transit.
             progress: Called while the server works, and while receiving.
-            cancel: Ends the call.
+            cancel: Ends the call, and the server's work too.
         """
         bundle = Path(work_dir) / f"{secrets.token_hex(8)}.zip"
-        request = self._export(result, {"download": "true"}, progress, cancel)
-        report = progress or (lambda fraction, phrase: None)
         try:
-            with self._transport.exchange(request) as reply:
-                save_blocks(reply.blocks(lambda fraction: report(fraction, "Receiving the DICOM files")), bundle)
+            with self._export(result, {"download": "true"}, progress, cancel) as (reply, running):
+                save_blocks(reply.blocks(running.receiving), bundle)
             return unpack_dicom(bundle, Path(folder))
-        except MedGANError as error:
-            raise too_old_or(error, NO_EXPORT) from error
         finally:
             bundle.unlink(missing_ok=True)
 
+    @contextmanager
     def _export(
         self, result: Result, query: Dict[str, str], progress: Optional[Progress], cancel: Optional[CancelToken]
-    ) -> Request:
-        params = {"model": result.model, "version": result.version} if result.image else {}
+    ) -> Iterator[Tuple[Reply, RunningJob]]:
+        """Ask for an export, under a name by which it is followed and cancelled at the server."""
+        job = secrets.token_hex(8)
+        maker = {"model": result.model, "version": result.version} if result.image else {}
         files = {"file": result.image} if result.image else {}
-        request = self._request("POST", "/dicom/export", body=MultipartBody({"params": json.dumps(params)}, files))
+        body = MultipartBody({"params": json.dumps({**maker, "job_id": job})}, files)
+        request = self._request("POST", "/dicom/export", body=body, cancel=cancel)
         tag = {} if result.image else {"tag": FINAL}
         looked = {"burned_in": "true"} if result.no_text else {}
-        request.query, request.cancel = {"image": result.study, **tag, **looked, **query}, cancel
+        request.query = {"image": result.study, **tag, **looked, **query}
         request.timeout, request.deadline = self._infer_timeout, None
-        if progress:
-            request.on_sent = lambda fraction: progress(-1.0, "Making DICOM")
-        return request
+        following = RunningJob(self, job, request, progress, MAKING)
+        try:
+            with following as running, self._transport.exchange(request) as reply:
+                running.answered()
+                yield reply, running
+        except MedGANError as error:
+            raise too_old_or(error, NO_EXPORT) from error
 
 
 def unpack_dicom(bundle: Path, folder: Path) -> Exported:
@@ -135,7 +148,7 @@ def unpack_dicom(bundle: Path, folder: Path) -> Exported:
         kind = kinds.pop()
         place = _new_folder(folder, kind)
         partial.rename(place)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise Disconnected("The DICOM files arrived damaged.", "Try again.") from error
     except OSError as error:
         raise StorageProblem(

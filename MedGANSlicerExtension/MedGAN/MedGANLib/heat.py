@@ -52,7 +52,7 @@ def place_heat(result: InferResult, model: ModelInfo, stage: Stage) -> HeatMap:
         _check(node, stage.volume)
         array, matrix = voxels(node), affine(node)
         table = _table(model, parts.get(LABEL))
-        placement = draw_first(hot(array, known.threshold), stage, matrix, model, result.version, table)
+        placement = draw_first(hot(array, known.threshold), stage, matrix, result.version, table)
     except MedGANError:
         remove_nodes([node], stage.scene)
         raise
@@ -73,7 +73,7 @@ def place_heat(result: InferResult, model: ModelInfo, stage: Stage) -> HeatMap:
         warnings=(*result.warnings, *_kept_notes(placement)),
     )
     colors = _color(node, max(largest, known.threshold), stage.scene)
-    return HeatMap(record, stage.scene, stage.volume, table, array, matrix, colors, placement)
+    return HeatMap(record, stage.scene, stage.volume, table, array, colors, placement)
 
 
 def _name(volume: Any, model: ModelInfo, version: str) -> str:

@@ -11,7 +11,6 @@ from .detections import Detection
 from .findings import Box, hot
 from .label_import import KEEP, Placement, place_array
 from .placing import remove_nodes
-from .records import ModelInfo
 from .runs import BeforeChange, Stage
 from .scene import Scene
 from .segments import (
@@ -25,6 +24,7 @@ from .segments import (
     segment_of,
     tag_as_drawn,
 )
+from .volumes import affine
 
 
 @dataclass
@@ -37,7 +37,6 @@ class HeatMap:
         volume: What it ran on.
         table: Name and colour of the segment.
         array: The heat (k, j, i).
-        matrix: 4x4, from voxel indices (i, j, k) to RAS millimetres.
         colors: The node of its colours.
         placement: What it changed in the segmentation.
         drawn: Time stamp of the segment's voxels when they were last drawn.
@@ -48,10 +47,18 @@ class HeatMap:
     volume: Any
     table: LabelTable
     array: np.ndarray
-    matrix: np.ndarray
     colors: Any
     placement: Placement
     drawn: int = 0
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """4x4, from voxel indices (i, j, k) to RAS millimetres, where the heat map is now.
+
+        Raises:
+            TransformedVolume: It is under a non-linear transform.
+        """
+        return affine(self.scene.node(self.record.heat))
 
     def move(self, threshold: float) -> None:
         """Draw the segment anew for another threshold, unless the clinician has corrected it."""
@@ -113,7 +120,7 @@ class HeatMap:
         """Draw the segment for the first time, or again after the clinician removed it."""
         there = self.scene.has(self.placement.segmentation)
         stage = Stage(self.scene, self.volume, self.placement.segmentation if there else None, self.matrix, KEEP)
-        fresh = draw_first(box, stage, self.matrix, self.record.model, self.record.version, self.table)
+        fresh = draw_first(box, stage, self.matrix, self.record.version, self.table)
         if there:
             self.placement.added += fresh.added
         else:
@@ -124,24 +131,11 @@ class HeatMap:
         return int(image.GetMTime()) if image else -1
 
 
-def draw_first(
-    box: Box, stage: Stage, matrix: np.ndarray, model: ModelInfo, version: str, table: LabelTable
-) -> Placement:
+def draw_first(box: Box, stage: Stage, matrix: np.ndarray, version: str, table: LabelTable) -> Placement:
     """Draw the segment, as the label of the model that it is; nothing is drawn when no voxel is hot."""
     value = next(iter(table.values.values()))
     labels = box.mask.astype(np.int32) * value if box.mask.size else np.zeros((1, 1, 1), np.int32)
-    placement = place_array(
-        labels,
-        box.matrix(matrix),
-        stage.volume,
-        table,
-        model.name,
-        version,
-        stage.scene,
-        stage.segmentation,
-        stage.edited,
-        stage.before_change,
-    )
+    placement = place_array(labels, box.matrix(matrix), stage.destination(table, version, stage.before_change))
     for segment_id in placement.added:
         _outline(placement.segmentation, segment_id)
     return placement

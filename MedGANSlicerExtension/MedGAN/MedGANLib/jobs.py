@@ -93,7 +93,7 @@ class Job:
         try:
             result = self._work(self)
         except Exception as error:
-            failure = _as_medgan_error(error)
+            failure = as_medgan_error(error)
             self._mailbox.put(lambda: self._failed(failure))
         else:
             self._mailbox.put(lambda: self._finish(result))
@@ -112,7 +112,7 @@ class Job:
         try:
             self.result = self._listeners.finish(result)
         except Exception as error:
-            self._failed(_as_medgan_error(error))
+            self._failed(as_medgan_error(error))
             return
         self.state = "done"
         self._listeners.on_done(self.result)
@@ -216,7 +216,7 @@ class JobQueue:
             job.run()
 
 
-def _as_medgan_error(error: Exception) -> MedGANError:
+def as_medgan_error(error: Exception) -> MedGANError:
     """Return a typed error; an unforeseen one is logged with its trace."""
     if isinstance(error, MedGANError):
         return error

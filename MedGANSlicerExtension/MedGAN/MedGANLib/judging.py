@@ -11,7 +11,7 @@ from .learning import SYNTHETIC_NOTE, upload_once
 from .marks import upload_params
 from .studying import then_remove
 from .verdicts import ABNORMAL, NONE, NORMAL, MarkedStudies
-from .volumes import check_sendable, forget_if_changed, is_synthetic, known_id
+from .volumes import SentVolume, check_sendable, forget_if_changed, is_synthetic, known_id
 
 WORDS = {NORMAL: "The study is marked normal.", ABNORMAL: "The study is marked abnormal."}
 HINT = "Training uses the marked studies."
@@ -36,13 +36,13 @@ class Judging(Detecting):
             target, name = volume or self._volume(), self._detection_model(model).name
             check_sendable(target)
             forget_if_changed(target)
-            context.update(volume=target)
+            context.update(sent=SentVolume.of(target))
             return self._verdict(name, verdict, target)
 
         def finish(answer: Mapping[str, Any]) -> MarkedStudies:
-            target = context["volume"]
+            target = context["sent"].volume
             if self._scene.has(target):
-                self._now_known(target, str(answer["image"]))
+                self._now_known(context["sent"], str(answer["image"]))
             marked = self.state.marked.get(model, MarkedStudies()).after(answer)
             self._update(marked={**self.state.marked, model: marked})
             self._refresh()

@@ -79,32 +79,37 @@ class Placement:
             scene.remove(self.segmentation)
 
 
-def place_labels(
-    path: Union[str, Path],
-    volume: Any,
-    table: LabelTable,
-    model: str,
-    version: str,
-    scene: Scene,
-    segmentation: Any = None,
-    edited: EditedPolicy = KEEP,
-    before_change: Optional[Callable[[Any], None]] = None,
-    grid: Optional[np.ndarray] = None,
-) -> Placement:
-    """Put a label map into a segmentation, one segment a label value.
+@dataclass(frozen=True)
+class Destination:
+    """Where the labels of a model go.
+
+    Attributes:
+        volume: The volume that they belong to.
+        table: Names and colours of the values, and the name of the model, for the tags.
+        version: The model's version, for the tags.
+        scene: The scene.
+        segmentation: Where to put the segments; None makes a new node.
+        edited: What to do with segments edited since the earlier run.
+        before_change: Called once, with the segmentation, before anything changes (Segment Editor's saveStateForUndo).
+    """
+
+    volume: Any
+    table: LabelTable
+    version: str
+    scene: Scene
+    segmentation: Any = None
+    edited: EditedPolicy = KEEP
+    before_change: Optional[Callable[[Any], None]] = None
+
+
+def place_labels(path: Union[str, Path], where: Destination, grid: Optional[np.ndarray] = None) -> Placement:
+    """Put a label map file into a segmentation, one segment a label value.
 
     Segments of an earlier run of the same model are replaced unless they were edited (`edited` decides).
 
     Args:
         path: Label map file.
-        volume: The volume it belongs to.
-        table: Names and colours of the values.
-        model: Name of the model, for the tags.
-        version: Its version, for the tags.
-        scene: The scene.
-        segmentation: Where to put the segments; None makes a new node.
-        edited: What to do with segments edited since the earlier run.
-        before_change: Called once, with the segmentation, before anything changes (Segment Editor's saveStateForUndo).
+        where: Where they go.
         grid: Voxel to RAS matrix that the file must have; by default the volume's. The segments always go where the
             volume is now.
 
@@ -112,35 +117,24 @@ def place_labels(
         WrongGrid: The label map is not on that grid.
         CannotProcess: It holds values that cannot be labels.
     """
-    patch, place = read_labels(path, volume, affine(volume) if grid is None else grid), affine(volume)
-    found = patch.array, patch.matrix(place)
-    return place_array(*found, volume, table, model, version, scene, segmentation, edited, before_change)
+    place = affine(where.volume)
+    patch = read_labels(path, where.volume, place if grid is None else grid)
+    return place_array(patch.array, patch.matrix(place), where)
 
 
-def place_array(
-    labels: np.ndarray,
-    matrix: np.ndarray,
-    volume: Any,
-    table: LabelTable,
-    model: str,
-    version: str,
-    scene: Scene,
-    segmentation: Any = None,
-    edited: EditedPolicy = KEEP,
-    before_change: Optional[Callable[[Any], None]] = None,
-) -> Placement:
+def place_array(labels: np.ndarray, matrix: np.ndarray, where: Destination) -> Placement:
     """Do what `place_labels` does with a label map (k, j, i) and its matrix to RAS in the scene."""
-    created = segmentation is None
-    target = _new_segmentation(volume, scene) if created else segmentation
-    if before_change and not created:
-        before_change(target)
-    kept, replaced = _sort_earlier(target, model, edited)
+    created, model = where.segmentation is None, where.table.model
+    target = _new_segmentation(where.volume, where.scene) if created else where.segmentation
+    if where.before_change and not created:
+        where.before_change(target)
+    kept, replaced = _sort_earlier(target, model, where.edited)
     labels = _without(labels, [label_value(target, segment_id) for segment_id in kept])
     removed = tuple(_take_out(target, segment_id) for segment_id in replaced)
-    added = import_labels(labels, matrix, table, target, before=kept[0] if kept else "")
+    added = import_labels(labels, matrix, where.table, target, before=kept[0] if kept else "")
     for segment_id in added:
-        tag_segment(target, segment_id, model, version)
-    notes = notes_on(labels, table, [_name(target, segment_id) for segment_id in kept])
+        tag_segment(target, segment_id, model, where.version)
+    notes = notes_on(labels, where.table, [_name(target, segment_id) for segment_id in kept])
     return Placement(target, tuple(added), removed, created, tuple(notes), tuple(kept))
 
 

@@ -19,7 +19,15 @@ from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
 from .segments import model_version
 from .studying import then_remove
-from .volumes import check_sendable, forget_if_changed, is_synthetic, known_id, server_affine, server_flipped
+from .volumes import (
+    SentVolume,
+    check_sendable,
+    forget_if_changed,
+    is_synthetic,
+    known_id,
+    server_affine,
+    server_flipped,
+)
 
 TRAINING_POLL_SECONDS = 1.0
 SYNTHETIC_NOTE = "The volume was made by a model; the server keeps it marked as synthetic."
@@ -59,7 +67,7 @@ class Learning(Correcting):
             segments = segmentation or self._segmentation(target)
             export = self._export(description, segments, target)
             version = model_version(segments, description.name)
-            context.update(volume=target, export=export)
+            context.update(sent=SentVolume.of(target), export=export)
             try:
                 return then_remove([export.path], self._submission(description, version, target, export.path))
             except MedGANError:
@@ -67,10 +75,10 @@ class Learning(Correcting):
                 raise
 
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
-            self._now_known(context["volume"], receipt.image)
+            self._now_known(context["sent"], receipt.image)
             self._refresh()
             kind, text, hint, details = _submitted(receipt, context["export"], self._model(model))
-            mark = (SYNTHETIC_NOTE,) if is_synthetic(context["volume"]) else ()
+            mark = (SYNTHETIC_NOTE,) if is_synthetic(context["sent"].volume) else ()
             self._say(kind, text, hint, (*mark, *details))
             self._submitted_to(receipt)
             return receipt
@@ -104,7 +112,8 @@ class Learning(Correcting):
         """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
         if self._client is None or (self._poll and not self._poll.finished):
             return None
-        quiet, starts = not self.state.training.running, self._starts
+        told = self._poll is not None and self._poll.error is not None  # once is enough while the server is away
+        quiet, starts = told or not self.state.training.running, self._starts
 
         def finish(status: TrainingStatus) -> TrainingStatus:
             return self._trained(status) if starts == self._starts else status  # else it is older than the start

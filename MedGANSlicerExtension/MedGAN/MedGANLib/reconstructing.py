@@ -46,12 +46,13 @@ class Reconstructing(Synthesising):
 
         def prepare() -> Work:
             description = self._reconstruction_model(model)
-            context.update(model=description, inputs=chosen_inputs(description, volumes))
+            context.update(model=description, inputs=chosen_inputs(description, volumes), closed=self._scenes_closed)
             return self._run_on(description, context["inputs"], dict(options or {}))
 
         def finish(result: InferResult) -> Reconstruction:
             try:
                 job.token.raise_if_cancelled()
+                self._check_scene(context["inputs"], context["closed"])
                 return self._show_reconstruction(result, context["model"], context["inputs"], begun)
             finally:
                 for part in result.parts:
@@ -120,6 +121,11 @@ class Reconstructing(Synthesising):
         address = self._server().address
         moved = not same_affine(affine(volume), server_affine(volume, address), dimensions(volume))
         return "" if moved else known_id(volume, address)
+
+    def _check_scene(self, inputs: Mapping[str, Any], closed: int) -> None:
+        """Refuse what belongs to a scene that was closed, where no volume tells: an image made of k-space."""
+        if not nodes_of(inputs) and closed != self._scenes_closed:
+            raise SceneProblem("The scene was closed meanwhile; the result is not shown.", "Run the model again.")
 
     def _check_there(self, inputs: Mapping[str, Any]) -> None:
         if not all(self._scene.has(volume) for volume in inputs.values()):

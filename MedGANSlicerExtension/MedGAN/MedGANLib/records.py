@@ -259,7 +259,7 @@ class ConnectionReport:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A running inference at the server; `state` is queued, running, done, cancelled or failed; `progress` in 0…1."""
+    """A job at the server; `state` is queued, running, done, cancelled or failed; `progress` in 0…1."""
 
     id: str
     model: str

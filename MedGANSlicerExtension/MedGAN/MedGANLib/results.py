@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
@@ -86,7 +87,7 @@ def _from_bundle(path: Path, model: str, folder: Path) -> InferResult:
         with zipfile.ZipFile(path) as bundle:
             manifest = _parse(bundle.read("manifest.json"))
             parts = tuple(_unpack(bundle, entry, folder) for entry in manifest.get("parts") or ())
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise Disconnected("The result arrived damaged.", "Run the model again.") from error
     finally:
         path.unlink()

@@ -27,17 +27,15 @@ class Reviewing(Judging):
             self._update(reviews={**self.state.reviews, model: review})
             return review
 
-        return self._ask(
-            "Reading the review list", lambda client, token: client.review(model, token), finish, quiet=True
-        )
+        return self._ask("Reading the review list", lambda client, token: client.review(model, token), finish)
 
-    def read_history(self, image_id: str) -> Job:
-        """Read the history of a study's label into `state.history`. Result: `LabelHistory`."""
+    def read_history(self, image_id: str, quiet: bool = False) -> Job:
+        """Read the history of a study's label into `state.history`; `quiet` about failures. Result: `LabelHistory`."""
         return self._ask(
             "Reading the history",
             lambda client, token: client.label_history(image_id, token),
             self._keep_history,
-            quiet=True,
+            quiet,
         )
 
     def undo_submit(self, volume: Any = None) -> Job:
@@ -80,7 +78,7 @@ class Reviewing(Judging):
         """Follow the history of a label that was submitted, at servers that keep one."""
         super()._submitted_to(receipt)
         if receipt.history:
-            self.read_history(receipt.image)
+            self.read_history(receipt.image, quiet=True)
 
 
 def _undone(history: LabelHistory) -> str:

@@ -1,31 +1,37 @@
-"""A run of a model while its answer is awaited: progress from the server, and cancelling it there too."""
+"""A job at the server while its answer is awaited: progress from the server, and cancelling it there too."""
 
 from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable, Optional, Type
+from typing import Callable, Optional, Type
 
+from .calls import ServerCalls
 from .cancel import CancelToken
 from .errors import MedGANError
 from .transport import Progress, Request
 
-if TYPE_CHECKING:
-    from .client import MedGANClient
-
 POLL_SECONDS = 0.5
 SENT, ANSWERED = 0.15, 0.9
 """Share of the whole at which sending ends, and at which receiving begins."""
+RUNNING = "Running the model"
 
 
 class RunningJob:
-    """Reports the phases of one call of `/infer/…`, and asks the server to stop when the call is cancelled."""
+    """Reports the phases of one call that is a job at the server, and asks for its end when the call is cancelled."""
 
     def __init__(
-        self, client: MedGANClient, job_id: str, request: Request, progress: Optional[Progress] = None
+        self,
+        client: ServerCalls,
+        job_id: str,
+        request: Request,
+        progress: Optional[Progress] = None,
+        phrase: str = RUNNING,
     ) -> None:
+        """Follow the job of a request that is about to be sent; `phrase` says what the server does."""
         self._client = client
         self._job_id = job_id
+        self._phrase = phrase
         self._report: Progress = progress or (lambda fraction, phrase: None)
         self._watching = threading.Event()
         self._over = CancelToken()
@@ -47,7 +53,7 @@ class RunningJob:
         self._over.cancel()
 
     def answered(self) -> None:
-        """Tell that the model has finished: nothing is left to watch or to cancel at the server."""
+        """Tell that the server has finished: nothing is left to watch or to cancel at the server."""
         self._forget()
         self._over.cancel()
 
@@ -57,7 +63,7 @@ class RunningJob:
         self._report(share, "Receiving the result")
 
     def _sending(self, fraction: float) -> None:
-        self._report(SENT * fraction, "Sending the request" if fraction < 1 else "Running the model")
+        self._report(SENT * fraction, "Sending the request" if fraction < 1 else self._phrase)
         if fraction >= 1 and not self._watching.is_set():
             self._watching.set()
             threading.Thread(target=self._watch, daemon=True).start()
@@ -70,7 +76,7 @@ class RunningJob:
             except MedGANError:
                 return
             if not self._over.cancelled:
-                phrase = "Waiting in the server's queue" if status.state == "queued" else "Running the model"
+                phrase = "Waiting in the server's queue" if status.state == "queued" else self._phrase
                 self._report(SENT + (ANSWERED - SENT) * status.progress, phrase)
 
     def _cancel_at_server(self) -> None:
@@ -80,4 +86,4 @@ class RunningJob:
         try:
             self._client.cancel_job(self._job_id)
         except MedGANError:
-            return  # the run is over, or the server has no such route
+            return  # the job is over, or the server has no such route

@@ -10,7 +10,7 @@ import numpy as np
 from .corrections import Correction
 from .edits import keep_edits, redraw, smallest
 from .errors import MedGANError
-from .label_import import EditedPolicy, Placement, place_array, read_labels
+from .label_import import Destination, EditedPolicy, Placement, place_array, read_labels
 from .patches import Patch
 from .records import InferResult, ModelInfo, ResultPart
 from .reviews import Quality
@@ -57,7 +57,7 @@ class Stage:
         volume: The volume that the model ran on.
         segmentation: Where segments go; None makes a new node.
         grid: Voxel to RAS matrix of the volume as the server has it.
-        edited, before_change: See `place_labels`.
+        edited, before_change: See `Destination`.
         clicks: Corrections that the run carries.
         earlier: The run whose segments this one repairs in place, hand edits kept; None for any other run.
     """
@@ -70,6 +70,12 @@ class Stage:
     before_change: BeforeChange = None
     clicks: Tuple[Correction, ...] = ()
     earlier: Optional[Run] = None
+
+    def destination(self, table: LabelTable, version: str, before_change: BeforeChange) -> Destination:
+        """Return where the labels of a model's version go."""
+        return Destination(
+            self.volume, table, version, self.scene, self.segmentation, self.edited, before_change=before_change
+        )
 
 
 def show_result(result: InferResult, model: ModelInfo, stage: Stage) -> Tuple[RunOutcome, Run]:
@@ -116,8 +122,7 @@ def _place(part: ResultPart, result: InferResult, model: ModelInfo, stage: Stage
     before = _answer_before(stage)
     if before is None:
         matrix = answer.matrix(affine(stage.volume))
-        where = (stage.scene, stage.segmentation, stage.edited, hook)
-        placement = place_array(answer.array, matrix, stage.volume, table, model.name, result.version, *where)
+        placement = place_array(answer.array, matrix, stage.destination(table, result.version, hook))
     else:
         placement = _repair(answer, before, table, result.version, stage, run, hook)
     placement.answer = answer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from .errors import Busy, Cancelled, ConsentDeclined, MedGANError
-from .jobs import Job, JobQueue, Work, ignore
+from .jobs import Job, JobQueue, Work, as_medgan_error, ignore
 from .signals import Signal
 from .state import Message, State
 
@@ -71,8 +71,8 @@ class Session:
             return self._refuse(busy, title)
         try:
             work = prepare()
-        except MedGANError as error:
-            return self._refuse(error, title)
+        except Exception as error:
+            return self._refuse(as_medgan_error(error), title)
         job = self._jobs.submit(work, self._ended, self._failed, self._progressed, title, finish)
         self._update(job=job)
         return job

@@ -22,7 +22,9 @@ from .state import Consent, Study
 from .volumes import (
     SEGMENTATION,
     UPLOAD_ID,
+    SentVolume,
     check_sendable,
+    forget_if_changed,
     is_synthetic,
     known_id,
     load_volume,
@@ -84,10 +86,12 @@ class Studying(Connecting):
         """Make a volume of the scene the active study. Nothing is sent. Result: the `Study`."""
 
         def finish(nothing: Any) -> Study:
-            notes = [*check_sendable(volume)]
+            if volume not in scalar_volumes(self._scene):
+                check_sendable(volume)
+                raise SceneProblem("The volume is not in the scene any more.", "Choose another one.")
             take_file_marks(volume)
-            notes += _synthetic_notes(volume)
-            study = self._activate(volume)
+            study = self._activate(volume)  # also one that cannot be sent yet: the study before is not meant any more
+            notes = [*check_sendable(volume), *_synthetic_notes(volume)]
             self._say("warning" if notes else "info", f"Working on '{study.name}'.", details=notes)
             return study
 
@@ -105,16 +109,14 @@ class Studying(Connecting):
         def prepare() -> Work:
             client, volume = self._server(), self._volume()
             file = self._outgoing(volume, stored=True)
-            name, mark = image_id or self._upload_id(volume), upload_params(volume)
-            return then_remove(
-                [file], lambda job: (volume, client.upload_image(file, name, job.report, job.token, mark))
-            )
+            name, mark, sent = image_id or self._upload_id(volume), upload_params(volume), SentVolume.of(volume)
+            return then_remove([file], lambda job: (sent, client.upload_image(file, name, job.report, job.token, mark)))
 
-        def finish(sent: Tuple[Any, str]) -> str:
-            self._now_known(*sent)
-            mark = ", marked as synthetic" if is_synthetic(sent[0]) else ""
+        def finish(answer: Tuple[SentVolume, str]) -> str:
+            self._now_known(*answer)
+            mark = ", marked as synthetic" if is_synthetic(answer[0].volume) else ""
             self._say("success", f"The volume is one of the server's studies now{mark}.")
-            return sent[1]
+            return answer[1]
 
         return self._start("Sending the volume", prepare, finish)
 
@@ -141,8 +143,10 @@ class Studying(Connecting):
         return self._active
 
     def _open_ones(self, image_id: str) -> List[Any]:
+        """Return the volumes that are a study of the server, voxel by voxel; a changed copy of it is none."""
         address = self._server().address
-        return [volume for volume in scalar_volumes(self._scene) if known_id(volume, address) == image_id]
+        known = [volume for volume in scalar_volumes(self._scene) if known_id(volume, address) == image_id]
+        return [volume for volume in known if not forget_if_changed(volume)]
 
     def _open_sample(self, fetched: Tuple[Sample, Optional[Path]]) -> Any:
         sample, path = fetched
@@ -214,10 +218,11 @@ class Studying(Connecting):
             volume.SetAttribute(UPLOAD_ID, f"study-{secrets.token_hex(8)}")
         return str(volume.GetAttribute(UPLOAD_ID))
 
-    def _now_known(self, volume: Any, image_id: str) -> None:
-        address = self._server().address
+    def _now_known(self, sent: SentVolume, image_id: str) -> None:
+        """Note the server's id of a volume as it was sent, however it was moved or changed since."""
+        volume, address = sent.volume, self._server().address
         if known_id(volume, address) != image_id:
-            mark_known(volume, address, image_id)
+            mark_known(volume, address, image_id, sent=sent)
         if self.state.study and self.state.study.volume_id == volume.GetID():
             self._update(study=replace(self.state.study, image_id=image_id))
 

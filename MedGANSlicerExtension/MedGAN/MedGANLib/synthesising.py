@@ -13,7 +13,7 @@ from .downloads import unpack_parts
 from .errors import MedGANError, NotFound, SceneProblem
 from .gallery import Addition, Gallery, Sample, learner_of, make_gallery
 from .jobs import Job, Work
-from .label_import import place_labels
+from .label_import import Destination, place_labels
 from .learning import Learning
 from .marks import mark_sample, node_name, save_with_marks
 from .records import ConnectionReport, InferResult, ModelInfo
@@ -278,7 +278,7 @@ def place(gallery: Gallery, sample: Sample, scene: Scene) -> Run:
         return run
     table = LabelTable(sample.labels, sample.colors, gallery.model.name)
     try:
-        placement = place_labels(sample.label, volume, table, gallery.model.name, gallery.version, scene)
+        placement = place_labels(sample.label, Destination(volume, table, gallery.version, scene))
     except MedGANError:
         take_out(run, scene)
         raise

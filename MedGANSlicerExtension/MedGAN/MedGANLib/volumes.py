@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List, Optional, Tuple, Union
 
@@ -140,20 +141,38 @@ def scalar_volumes(scene: Scene) -> List[Any]:
     return [v for v in scene.nodes("vtkMRMLScalarVolumeNode") if not v.IsA("vtkMRMLLabelMapVolumeNode")]
 
 
-def mark_known(volume: Any, server: str, image_id: str, flipped: bool = False) -> None:
-    """Note on a volume that a server has it as the study `image_id`, on the grid that it has now.
+@dataclass(frozen=True)
+class SentVolume:
+    """A volume node, and what of it went to a server: where it lay, and a check sum of its voxels."""
+
+    volume: Any
+    matrix: np.ndarray
+    check_sum: str
+
+    @classmethod
+    def of(cls, volume: Any) -> SentVolume:
+        """Return a volume as it is now."""
+        return cls(volume, affine(volume), _check_sum(volume))
+
+
+def mark_known(
+    volume: Any, server: str, image_id: str, flipped: bool = False, sent: Optional[SentVolume] = None
+) -> None:
+    """Note on a volume that a server has it as the study `image_id`.
 
     Args:
         volume: The volume.
         server: The server's address.
         image_id: The id there.
         flipped: Whether the file there counts its slices the other way (see `headers`).
+        sent: The volume as the server has it; by default as it is now.
     """
+    there = sent or SentVolume.of(volume)
     volume.SetAttribute(SERVER_FLIPPED, "true" if flipped else None)
-    volume.SetAttribute(SERVER_VOXELS, _check_sum(volume))
+    volume.SetAttribute(SERVER_VOXELS, there.check_sum)
     volume.SetAttribute(SERVER, server)
     volume.SetAttribute(IMAGE_ID, image_id)
-    volume.SetAttribute(SERVER_AFFINE, json.dumps(affine(volume).tolist()))
+    volume.SetAttribute(SERVER_AFFINE, json.dumps(there.matrix.tolist()))
 
 
 def forget_if_changed(volume: Any) -> bool:

@@ -110,10 +110,11 @@ class Segmenter:
         elif roi or not (search.clicks and search.clicks.places()):
             search.in_region(windows_over(search.grid, self.settings, roi), roi)
         search.where_clicked()
-        search.warn_if_unsure()
         label = search.label(self.values)
         self._obey(label, volume, clicks)
         quality = self.judge(search.finds) if self.judge else None
+        if quality is None or not quality.good:
+            search.warn_if_unsure()
         found = (volume.like(label), lambda: volume.like(search.entropy()), search.warnings, search.seconds)
         return Segmentation(*found, search.finds, quality)
 

@@ -171,12 +171,12 @@ def observe(
     average: bool = True,
     seed: int = 0,
     monitor: Monitor = Monitor(),
-) -> tuple[list[Signs], list[float]]:
-    """Segments cases, as they are and spoiled, and tells what is seen of each result and its true mean Dice.
+) -> tuple[list[Signs], list[float], list[str]]:
+    """Segments cases, as they are and spoiled: what is seen of each result, its true mean Dice, and whose it is.
 
     Where nothing was found there is nothing to be seen; those are left out.
     """
-    signs, dice = [], []
+    signs, dice, whose = [], [], []
     for number, case in enumerate(cases):
         monitor.check()
         image, truth = load_case(case, segmenter.spec)
@@ -187,16 +187,17 @@ def observe(
             if seen is not None:
                 signs.append(seen)
                 dice.append(mean_dice(found.label.array, truth.array, segmenter.spec.labels))
+                whose.append(case.id)
         monitor.report(case=case.id, progress=(number + 1) / len(cases))
-    return signs, dice
+    return signs, dice, whose
 
 
 def calibrate(
     segmenter: Segmenter, cases: Sequence[Case], judging: JudgingConfig = JudgingConfig()
 ) -> Calibration | None:
     """Calibrates a model's discriminator on patients not trained on; None if it finds too little in them."""
-    signs, dice = observe(segmenter, cases, judging.strengths)
-    return Calibration.fit(signs, dice) if len(dice) >= FEWEST else None
+    observed = observe(segmenter, cases, judging.strengths)
+    return Calibration.fit(*observed) if len(observed[0]) >= FEWEST and len(set(observed[2])) > 1 else None
 
 
 def spoiled(image: Volume, strength: float, seed: int) -> Volume:

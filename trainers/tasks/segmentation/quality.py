@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from trainers.networks import load
@@ -15,12 +16,13 @@ from trainers.networks.judge import MaskJudge
 from trainers.spec import ModelSpec, part_file
 from trainers.tasks.segmentation.search import Find, entropy_of
 
+Floats = npt.NDArray[np.float64]
 PART = "discriminator"
 DICE = "dice"  # the calibration's key in a spec
 GOOD, POOR = 0.80, 0.75  # expected Dice: from the first on a label is fine, below the second it needs work
 FEWEST = 10  # labels that a calibration is worth something with
 SHRINK = 0.1  # of the fit, for each label; some dozen labels of few patients would fit it to chance
-COVERED = (10.0, 90.0)  # percentiles: the interval holds 80 % of labels with that expectation
+OUTSIDE = 0.1  # share of labels with that expectation that lie below the interval, and above it
 NEIGHBOURS = 0.3  # share of the calibration's labels, those with the nearest expectation, that give the interval
 TEXTS = {
     "green": "Probably good: look it over.",
@@ -65,11 +67,16 @@ class Quality:
     signs: Signs
 
     @property
+    def good(self) -> bool:
+        """Whether there is nothing to warn of."""
+        return self.expected_dice >= GOOD and self.low >= POOR
+
+    @property
     def light(self) -> str:
         """`green`, `amber` or `red`."""
         if self.expected_dice < POOR:
             return "red"
-        return "green" if self.expected_dice >= GOOD and self.low >= POOR else "amber"
+        return "green" if self.good else "amber"
 
     def as_dict(self) -> dict[str, Any]:
         """What clients are told."""
@@ -81,9 +88,12 @@ class Quality:
 class Calibration:
     """From signs to Dice: a linear fit, and what it missed on patients not trained on.
 
+    What is missed is told of each patient by a fit to the others, as in the jackknife+ of Barber et al., "Predictive
+    inference with the jackknife+", Annals of Statistics 2021: a fit is nearer to its own labels than to new ones.
+
     Attributes:
-        weights: of guess, realism, entropy and 1. expected, missed: of the labels that it was fitted to, sorted by the
-            first: expectation, and true Dice minus it.
+        weights: of guess, realism, entropy and 1. expected, missed: of the labels of patients that the fit did not see,
+            sorted by the first: expectation, and true Dice minus it.
     """
 
     weights: list[float]
@@ -91,18 +101,25 @@ class Calibration:
     missed: list[float]
 
     @classmethod
-    def fit(cls, signs: Sequence[Signs], dice: Sequence[float]) -> Calibration:
-        """Least squares with a little shrinkage. Raises ValueError for fewer than 10 labels."""
-        if len(dice) < FEWEST:
-            raise ValueError(f"{len(dice)} labels are too few to calibrate on; {FEWEST} are the least.")
-        seen = np.array([[*s.numbers(), 1.0] for s in signs])
-        scale = np.append(seen[:, :-1].std(0) + 1e-6, 1.0)
-        scaled = seen / scale
-        shrink = np.diag([SHRINK * len(dice)] * 3 + [0.0])
-        weights = np.linalg.solve(scaled.T @ scaled + shrink, scaled.T @ np.asarray(dice)) / scale
-        expected = (seen @ weights).clip(0, 1)
-        order = expected.argsort()
-        missed = np.asarray(dice) - expected
+    def fit(cls, signs: Sequence[Signs], dice: Sequence[float], patients: Sequence[str]) -> Calibration:
+        """Least squares with a little shrinkage.
+
+        Args:
+            signs: of labels.
+            dice: how good each is.
+            patients: whose each is.
+
+        Raises:
+            ValueError: fewer than 10 labels, or of one patient.
+        """
+        if len(dice) < FEWEST or len(set(patients)) < 2:
+            raise ValueError(f"{len(dice)} labels are too few to calibrate on; {FEWEST} of two patients are the least.")
+        seen, true, whose = np.array([[*s.numbers(), 1.0] for s in signs]), np.asarray(dice), np.asarray(patients)
+        weights, expected = _least_squares(seen, true), np.empty(len(true))
+        for patient in set(patients):
+            mine = whose == patient
+            expected[mine] = (seen[mine] @ _least_squares(seen[~mine], true[~mine])).clip(0, 1)
+        order, missed = expected.argsort(), true - expected
         rounded = [[round(float(v), 4) for v in values] for values in (expected[order], missed[order])]
         return cls([round(float(w), 6) for w in weights], *rounded)
 
@@ -111,12 +128,29 @@ class Calibration:
         value = float(np.clip(np.dot(self.weights, [*signs.numbers(), 1.0]), 0, 1))
         distance = np.abs(np.array(self.expected) - value)
         near = distance.argsort(kind="stable")[: max(5, round(NEIGHBOURS * len(distance)))]
-        low, high = np.percentile(np.array(self.missed)[near], COVERED)
+        low, high = _outer(np.sort(np.array(self.missed)[near]))
         return Quality(value, float(np.clip(value + low, 0, 1)), float(np.clip(value + high, 0, 1)), signs)
 
     def as_dict(self) -> dict[str, list[float]]:
         """For a spec."""
         return asdict(self)
+
+
+def _least_squares(seen: Floats, dice: Floats) -> Floats:
+    """Weights of (label, sign) signs."""
+    scale = np.append(seen[:, :-1].std(0) + 1e-6, 1.0)
+    scaled = seen / scale
+    shrink = np.diag([SHRINK * len(dice)] * (seen.shape[1] - 1) + [0.0])
+    return np.linalg.solve(scaled.T @ scaled + shrink, scaled.T @ dice) / scale
+
+
+def _outer(missed: Floats) -> tuple[float, float]:
+    """Between what a next miss lies, all but OUTSIDE on either side, if it is one more of these, which are sorted.
+
+    Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005: of so few, the ranks count the next.
+    """
+    rank = int(OUTSIDE * (len(missed) + 1))
+    return float(missed[max(rank - 1, 0)]), float(missed[min(len(missed) - rank, len(missed) - 1)])
 
 
 class Judge:

@@ -142,8 +142,8 @@ class Search:
         """Tells the clinician where the model hesitated over all of an organ, not only over its border."""
         for find in self.finds:
             if 0 < find.sureness < UNSURE:
-                share = f"{100 * find.sureness:.0f} %"
-                self.warnings.append(f"The model is unsure of what it found (on average {share}). Check it with care.")
+                hesitates = f"its mean probability there is {find.sureness:.2f}"
+                self.warnings.append(f"The model hesitates over what it found: {hesitates}. Check it with care.")
 
     def label(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The label map, classes replaced by `values`, on the image's own voxels."""

@@ -6,6 +6,8 @@ from typing import Optional
 
 import qt
 
+from ..address import parse_address
+from ..errors import BadAddress
 from ..records import ConnectionReport
 from ..state import counted
 from ..workflow import State
@@ -25,6 +27,7 @@ class ConnectionPanel:
         self._shared = shared
         self._ui = ui = shared.ui
         self._remembered = ""
+        self._given = ("", "")
         self._reported: Optional[ConnectionReport] = None
         ui.addressBox.insertPolicy = qt.QComboBox.NoInsert
         for address in preferences.addresses():
@@ -42,10 +45,18 @@ class ConnectionPanel:
         """Tests the connection with what is typed in."""
         ui = self._ui
         if self._shared.idle:
-            token: Optional[str] = ui.tokenEdit.text.strip() or None
             address, authority = ui.addressBox.currentText.strip(), ui.certificateEdit.currentPath or None
+            token = self._token(address)
             preferences.remember_timeout(ui.timeoutSpin.value)
             self._shared.workflow.connect(address, token, authority, float(ui.timeoutSpin.value))
+
+    def _token(self, address: str) -> Optional[str]:
+        """Returns the token that is typed in; one that was for another server is let go of, and not sent there."""
+        token, server = str(self._ui.tokenEdit.text).strip(), _server_at(address)
+        if token and token == self._given[1] and server != self._given[0]:
+            self._ui.tokenEdit.text = token = ""
+        self._given = (server, token)
+        return token or None
 
     def _name_author(self, name: str) -> None:
         preferences.remember_author(name)
@@ -53,7 +64,7 @@ class ConnectionPanel:
 
     def _forget(self) -> None:
         preferences.forget_consents()
-        self._shared.workflow.consents.forget(self._shared.state.address)
+        self._shared.workflow.consents.forget()
         self.show(self._shared.state)
 
     def show(self, state: State) -> None:
@@ -61,7 +72,8 @@ class ConnectionPanel:
         allow(
             self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy."
         )
-        allow(self._ui.forgetButton, preferences.has_consents(), FORGET_TIP, "No agreement is remembered.")
+        agreed = preferences.has_consents() or self._shared.workflow.consents.given
+        allow(self._ui.forgetButton, agreed, FORGET_TIP, "You have agreed to nothing.")
         put_text(self._ui.serverLabel, self._server_text(state))
         self._open_settings(state.report)
         if state.connected and state.address != self._remembered:
@@ -88,3 +100,11 @@ class ConnectionPanel:
         first = dots([f"<b>{safe(name)} {safe(server.version)}</b>", counted(len(server.models), "model"), studies])
         notes = state.report.notes if state.report else ()
         return "<br>".join([first, *[safe(n) for n in notes]])
+
+
+def _server_at(address: str) -> str:
+    """Returns an address in one way of writing; as it is when it is none."""
+    try:
+        return str(parse_address(address))
+    except BadAddress:
+        return address

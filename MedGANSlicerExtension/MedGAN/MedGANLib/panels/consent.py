@@ -9,7 +9,7 @@ import qt
 import slicer
 
 from ..label_import import KEEP, REPLACE
-from ..state import RAW, RESULT, SHAPE, VOLUME
+from ..state import RAW, RESULT, SHAPE, VOLUME, counted
 from ..workflow import ConsentRequest
 from . import preferences
 from .look import safe
@@ -24,7 +24,7 @@ def ask_consent(request: ConsentRequest) -> bool:
         return True
     title = f"{'Keep' if request.stored else 'Send'} this {request.kind} {'on' if request.stored else 'to'} the server?"
     box = _question(title, consent_text(request))
-    remember = qt.QCheckBox("Do not ask again for this server")
+    remember = qt.QCheckBox("Remember it for this server, also after Slicer is closed")
     box.setCheckBox(remember)
     send = box.addButton("Send", qt.QMessageBox.AcceptRole)
     box.setDefaultButton(box.addButton("Do not send", qt.QMessageBox.RejectRole))
@@ -44,6 +44,7 @@ def consent_text(request: ConsentRequest) -> str:
         _with_bold_start(request.sent),
         _with_bold_start(request.not_sent),
     ]
+    lines.append(f"<b>Send</b> is a yes to every {safe(request.kind)} sent there in this way until Slicer is closed.")
     if _in_the_clear(request.server):
         lines.append("<b>The connection is not encrypted.</b> Others on the network could read the images.")
     return "<p>" + "</p><p>".join(lines) + "</p>"
@@ -64,7 +65,8 @@ def ask_edited(names: Sequence[str]) -> str:
     listed = ", ".join(safe(n) for n in names)
     box = _question(
         "Keep your corrections?",
-        f"<p>You corrected: <b>{listed}</b>.</p><p>The new result can replace them, or be added beside them.</p>",
+        f"<p>You corrected: <b>{listed}</b>.</p><p><b>Keep</b> leaves them as they are; the new result counts for the "
+        "other labels only. <b>Replace</b> puts the new result in their place; <i>Undo</i> brings them back.</p>",
     )
     replace = box.addButton("Replace", qt.QMessageBox.DestructiveRole)
     keep = box.addButton("Keep", qt.QMessageBox.AcceptRole)
@@ -83,12 +85,30 @@ def ask_force(version: str, reason: str) -> bool:
     return bool(box.clickedButton() == serve)
 
 
-def ask_archive(what: str) -> bool:
-    """Asks whether a result shall go into the archive, where others see it and from where this module takes nothing."""
+def ask_discard(count: int) -> bool:
+    """Asks whether accepted samples that were not added to the training studies shall make room for new ones."""
+    box = _question(
+        "Let go of accepted samples?",
+        f"<p>{counted(count, 'accepted sample is', 'accepted samples are')} not among the training studies yet. "
+        "New samples take the place of all that are here.</p>",
+    )
+    discard = box.addButton("Generate new ones", qt.QMessageBox.DestructiveRole)
+    box.setDefaultButton(box.addButton("Keep them", qt.QMessageBox.RejectRole))
+    box.exec_()
+    return bool(box.clickedButton() == discard)
+
+
+def ask_archive(what: str, name: str) -> bool:
+    """Asks whether a result shall go into the archive, where others see it and from where this module takes nothing.
+
+    Args:
+        what: What it is, `label of` or `image`.
+        name: The study's id, or what the image is called.
+    """
     box = _question(
         "Send it to the archive?",
-        f"<p>The {safe(what)} becomes a new series of the patient's study in the hospital's archive, under the "
-        "patient's name. It is marked as AI-generated; it is no diagnosis.</p>"
+        f"<p>The {safe(what)} <b>{safe(name)}</b> becomes a new series of the patient's study in the hospital's "
+        "archive, under the patient's name. It is marked as AI-generated; it is no diagnosis.</p>"
         "<p>Only the archive's own staff can remove it again.</p>",
     )
     send = box.addButton("Send to the archive", qt.QMessageBox.AcceptRole)

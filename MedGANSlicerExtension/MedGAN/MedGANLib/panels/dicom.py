@@ -31,7 +31,7 @@ class DicomPanel:
         self._ui = ui = shared.ui
         self._saving: Optional[Job] = None
         self._again: Callable[[], Any] = lambda: None
-        ui.saveLabelDicomButton.connect("clicked()", lambda: self._save(self._save_label))
+        ui.saveLabelDicomButton.connect("clicked()", lambda: self._save(self._label_saver()))
         ui.sendLabelDicomButton.connect("clicked()", self._send_label)
         ui.saveImageDicomButton.connect("clicked()", lambda: self._save(self._save_image))
         ui.sendImageDicomButton.connect("clicked()", self._send_image)
@@ -41,9 +41,9 @@ class DicomPanel:
         archive = state.server.archive if state.server and state.connected else None
         known = state.study is not None and bool(state.study.image_id)
         self._ui.labelDicomFrame.setVisible(archive is not None and known)
-        self._ui.imageDicomFrame.setVisible(archive is not None and state.reconstruction is not None)
+        self._ui.imageDicomFrame.setVisible(archive is not None and self._image(state) is not None)
         busy = "" if state.job is None else "Busy."
-        nothing = self._nothing_submitted(state)
+        nothing = self._nothing_submitted(state) if self._shared.volume is not None else "Choose a volume first."
         self._allow(self._ui.saveLabelDicomButton, SAVE_LABEL_TIP, nothing or busy)
         self._allow(self._ui.sendLabelDicomButton, SEND_LABEL_TIP, nothing or ("" if archive else NO_ARCHIVE) or busy)
         source = self._no_source(state)
@@ -60,6 +60,11 @@ class DicomPanel:
         history, study = state.history, state.study
         asked = history is not None and study is not None and history.label == study.image_id
         return "Nothing was submitted." if asked and history and not history.current else ""
+
+    @staticmethod
+    def _image(state: State) -> Any:
+        """Returns the node of the last reconstruction, or None."""
+        return slicer.mrmlScene.GetNodeByID(state.reconstruction.image) if state.reconstruction else None
 
     @staticmethod
     def _no_source(state: State) -> str:
@@ -81,16 +86,20 @@ class DicomPanel:
         if job.error is not None and job.error.code == TEXT_IN_VOXELS and ask_no_text(job.error.message):
             self._again()
 
-    def _save_label(self, folder: str, no_text: bool) -> Job:
-        return self._shared.workflow.save_label_dicom(folder, self._shared.volume, no_text=no_text)
+    def _label_saver(self) -> Save:
+        """Returns what saves the label of the study that is chosen now: what somebody says of its voxels is of it."""
+        volume, workflow = self._shared.volume, self._shared.workflow
+        return lambda folder, no_text: workflow.save_label_dicom(folder, volume, no_text=no_text)
 
     def _save_image(self, folder: str, no_text: bool) -> Job:
         return self._shared.workflow.save_image_dicom(folder, no_text=no_text)
 
     def _send_label(self) -> None:
-        if ask_archive("label"):
+        study = self._shared.state.study
+        if study is not None and ask_archive("label of", study.image_id):
             self._shared.workflow.send_label_dicom(self._shared.volume)
 
     def _send_image(self) -> None:
-        if ask_archive("image"):
+        image = self._image(self._shared.state)
+        if image is not None and ask_archive("image", image.GetName()):
             self._shared.workflow.send_image_dicom()

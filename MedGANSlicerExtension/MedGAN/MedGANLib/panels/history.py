@@ -76,8 +76,9 @@ class HistoryPanel:
     def _allow(self, state: State) -> None:
         busy = "" if state.job is None else "Busy."
         nothing = "Nothing was submitted." if self._listed is not None and not self._listed.entries else ""
+        nothing = nothing if self._shared.volume is not None else "Choose a volume first."
         allow(self._ui.undoSubmitButton, not (busy or nothing), UNDO_TIP, nothing or busy)
-        missing = self._not_restorable() or busy
+        missing = ("" if self._shared.volume is not None else nothing) or self._not_restorable() or busy
         allow(self._ui.restoreButton, not missing, RESTORE_TIP, missing)
 
     def _not_restorable(self) -> str:

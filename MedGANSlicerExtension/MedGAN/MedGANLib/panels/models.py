@@ -46,15 +46,15 @@ class ModelChooser:
         return values
 
     def _list(self) -> None:
+        """Lists the models, and shows the chosen one, which a scene that was opened may have changed."""
         listed = tuple((m.name, m.title) for m in self._offer.models)
-        if listed == self._listed:
-            return
-        self._listed = listed
         chosen = self.model
         blocked = self._box.blockSignals(True)
-        self._box.clear()
-        for name, title in listed:
-            self._box.addItem(title, name)
+        if listed != self._listed:
+            self._listed = listed
+            self._box.clear()
+            for name, title in listed:
+                self._box.addItem(title, name)
         self._box.currentIndex = max(0, self._box.findData(chosen.name)) if chosen else -1
         self._box.blockSignals(blocked)
 
@@ -66,12 +66,22 @@ class ModelChooser:
     def _describe(self, model: Optional[ModelInfo]) -> bool:
         if model == self._shown:
             return False
-        self._shown = model
+        earlier, self._shown = self._shown, model
         put_text(self._label, model_text(model) if model else "")
         self._label.toolTip = provenance(model) if model else ""
-        self.form.draw(model.option_properties if model else {}, self._shared.options_of(model.name) if model else {})
-        self._frame.setVisible(bool(self.form.fields))
+        self._draw_options(model, earlier)
         return True
+
+    def _draw_options(self, model: Optional[ModelInfo], earlier: Optional[ModelInfo]) -> None:
+        """A new version of the model that is shown leaves what the user has set and placed as it is."""
+        kept: Dict[str, Any] = {}
+        if model is not None and earlier is not None and model.name == earlier.name:
+            if model.option_properties == earlier.option_properties:
+                return
+            kept = self.form.values()
+        saved = {**self._shared.options_of(model.name), **kept} if model else {}
+        self.form.draw(model.option_properties if model else {}, saved)
+        self._frame.setVisible(bool(self.form.fields))
 
 
 def model_text(model: ModelInfo) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..runs import label_table
 from ..workflow import State
+from .consent import ask_discard
 from .look import allow
 from .models import ModelChooser
 from .shared import Shared
@@ -52,8 +53,10 @@ class SynthesisePanel:
         return "" if state.job is None else "Busy."
 
     def _generate(self) -> None:
-        model = self._models.model
+        model, gallery = self._models.model, self._shared.state.gallery
         if model is None:
+            return
+        if gallery and gallery.waiting and gallery.labels and not ask_discard(len(gallery.waiting)):
             return
         self.refresh()
         values, shape = self._models.values(), self.form.shape()

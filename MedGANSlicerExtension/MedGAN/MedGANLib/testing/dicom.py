@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from typing import Any, Dict
 
@@ -27,6 +28,7 @@ class DicomRoutes:
         fields = read_multipart(self.headers.get("Content-Type", ""), body)
         study, image = self.query.get("image", ""), "file" in fields
         params = json.loads(fields["params"][1] or b"{}") if "params" in fields else {}
+        self._begin(str(params.pop("job_id", "")))
         self.world.exports.append({**self.query, **params, "file": fields["file"][0] if image else ""})
         self._check_export(study, image)
         if self.query.get("download") == "true":
@@ -35,6 +37,12 @@ class DicomRoutes:
             raise Refusal(404, "no_archive", "No archive is known to store it in.", "Start with --dicomweb URL.")
         about = "AI-generated, corrected by a clinician: hippocampus_segmentation v0001"
         self._json({"description": about, "instances": INSTANCES if image else 1, "deidentified": False})
+
+    def _begin(self, job_id: str) -> None:
+        """Lets the export be asked about and cancelled; it takes as long as a run does."""
+        cancelled = self.world.cancelled.setdefault(job_id, threading.Event())
+        if cancelled.wait(self.world.infer_seconds):
+            raise Refusal(409, "cancelled", "The job was cancelled.")
 
     def _check_export(self, study: str, image: bool) -> None:
         if study not in self.world.studies:

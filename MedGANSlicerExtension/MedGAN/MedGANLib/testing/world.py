@@ -71,7 +71,7 @@ class World:
     """The state of the test server.
 
     Attributes:
-        infer_seconds: How long a run of the model takes; it can be cancelled.
+        infer_seconds: How long a run of the model, or an export, takes; it can be cancelled.
         candidate_dice: What the next training run reaches; below the serving version's it is refused.
         trouble: Path prefix -> refusal that is answered instead.
         token: Access token that requests must carry, or empty.
