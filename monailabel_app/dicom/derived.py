@@ -108,6 +108,8 @@ def _common(source: Source, who: Dataset, maker: Maker, modality: str) -> Datase
     for key in OF_PATIENT:
         if key in source.series:
             made[key] = source.series[key]
+    burned = str(source.series.get("BurnedInAnnotation", "")).upper() == "YES"
+    made.BurnedInAnnotation = "YES" if burned else "NO"  # what is written into the source may still be legible
     made.FrameOfReferenceUID = source.frame_of_reference
     if "PositionReferenceIndicator" not in made:
         made.PositionReferenceIndicator = ""
@@ -135,7 +137,6 @@ def _marks(made: Dataset, maker: Maker) -> None:
     made.DerivationDescription = (
         f"{maker.told} by MedGAN with {maker.model} {maker.version}. Not acquired by a scanner."
     )
-    made.BurnedInAnnotation = "NO"
     made.Manufacturer, made.ManufacturerModelName = MANUFACTURER, maker.model[:LONGEST]
     made.SoftwareVersions = maker.software
     made.ContentDate, made.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")

@@ -9,12 +9,10 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from monailabel_app.errors import MedGANError
+from trainers.data.slices import stack_fault
 from trainers.data.volumes import LPS_TO_RAS
 
 Array = npt.NDArray[np.float64]
-SAME_PLACE = 1e-3  # mm
-UNEVEN = 0.05  # of the distance between slices
-DRIFT = 0.1  # mm, off the line through the slices
 PLANE = ("ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 
 
@@ -27,15 +25,14 @@ def check_stack(slices: Sequence[Dataset]) -> None:
     """Raises MedGANError `cannot_process` unless the slices are parallel, evenly spaced and complete.
 
     Args:
-        slices: headers by position. An enhanced multi-frame object is left to the reader.
+        slices: headers by position; of an enhanced multi-frame object, those of its frames.
     """
-    if is_multiframe(slices):
-        return
     if any(not header.get(key) for header in slices for key in ("ImagePositionPatient", *PLANE)):
         raise _refusal("It has no positions in space, so it is no volume.")
     if any(not _same_plane(header, slices[0]) for header in slices):
         raise _refusal("Its images differ in size or direction: it is a localizer, or several volumes.")
-    _check_steps(_positions(slices), _normal(slices[0]))
+    if fault := stack_fault(_positions(slices), _normal(slices[0])):
+        raise _refusal(fault)
 
 
 def stack_affine(slices: Sequence[Dataset]) -> Array:
@@ -59,28 +56,6 @@ def slice_step(slices: Sequence[Dataset]) -> Array:
 def nearest_slice(slices: Sequence[Dataset], place: Array) -> int:
     """Index of the slice whose plane is nearest to a point in LPS mm."""
     return int(np.abs((_positions(slices) - place) @ _normal(slices[0])).argmin())
-
-
-def _check_steps(places: Array, normal: Array) -> None:
-    if len(places) < 2:
-        return
-    steps = np.diff(places @ normal)
-    usual = float(np.median(np.abs(steps)))
-    if np.abs(steps).min() < SAME_PLACE:
-        raise _refusal("Several of its images lie at one place: time points, echoes or copies in one series.")
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise _refusal("Its images are not in one row.")
-    if wide := np.flatnonzero(np.abs(steps) > 1.5 * usual).tolist():
-        raise _refusal(f"It has gaps: images are missing after image {wide[0] + 1} of {len(places)}.")
-    if np.abs(np.abs(steps) - usual).max() > UNEVEN * usual:
-        raise _refusal("Its images are unevenly spaced.")
-    line = np.linspace(places[0], places[-1], len(places))
-    if _off_normal(places[-1] - places[0], normal) > DRIFT or np.abs(places - line).max() > max(DRIFT, UNEVEN * usual):
-        raise _refusal("Its images do not lie straight above each other, as with a tilted gantry.")
-
-
-def _off_normal(way: Array, normal: Array) -> float:
-    return float(np.linalg.norm(way - (way @ normal) * normal))
 
 
 def _same_plane(a: Dataset, b: Dataset) -> bool:

@@ -15,38 +15,12 @@ from filelock import FileLock, Timeout
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.dicom.provenance import FOLDER
-from monailabel_app.dicom.series import Place, add_series, sorted_files, study_name
+from monailabel_app.dicom.series import Place, add_series, check_modality, sorted_files, study_name
 from monailabel_app.dicom.web import Archive, Found
 from monailabel_app.errors import MedGANError
 
 logger = logging.getLogger(__name__)
 
-NO_IMAGES = frozenset(
-    [
-        "SEG",
-        "SR",
-        "PR",
-        "KO",
-        "RTSTRUCT",
-        "RTPLAN",
-        "RTRECORD",
-        "REG",
-        "FID",
-        "RWV",
-        "DOC",
-        "PLAN",
-        "AU",
-        "ECG",
-        "EPS",
-        "HD",
-        "RESP",
-        "SMR",
-        "STAIN",
-        "TEXTUREMAP",
-        "ANN",
-        "M3D",
-    ]
-)
 INCOMING = "incoming-"
 MOST = 200  # series in one go
 Report = Callable[[str, int, int], None]
@@ -148,8 +122,7 @@ def _take(found: Found, archive: Archive, config: ServerConfig, pulled: Pulled, 
 
 def _fetch(found: Found, archive: Archive, folder: Path, report: Report) -> None:
     """One instance at a time to disk. Raises MedGANError if the series is none of images."""
-    if found.modality in NO_IMAGES:
-        raise MedGANError("cannot_process", f"It has no images: its modality is {found.modality}.")
+    check_modality(found.modality)
     instances = archive.instances(found)
     if not instances:
         raise MedGANError("cannot_process", "It is empty.")

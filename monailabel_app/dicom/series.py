@@ -15,11 +15,13 @@ import SimpleITK as sitk
 from filelock import FileLock
 from pydicom.dataset import Dataset
 
+from monailabel_app.dicom.frames import GROUPS, frames_of
 from monailabel_app.dicom.geometry import check_stack, is_multiframe, stack_affine
 from monailabel_app.dicom.maker import made_here
 from monailabel_app.dicom.provenance import SERIES, SLICE, Source, save, source_file
 from monailabel_app.errors import MedGANError
 from trainers.data.instances import UNREADABLE, damaged_instance
+from trainers.data.slices import read_slices
 from trainers.data.volumes import Header, Volume, VolumeError, read_volume, same_grid, write_volume
 from trainers.files import atomic_write_json, atomic_write_text, read_json
 from trainers.marks import altered_header
@@ -29,6 +31,11 @@ logger = logging.getLogger(__name__)
 INDEX = "dicom.json"
 SECRET = "secret"
 NOT_STUDIES = ("labels",)
+NO_IMAGES = frozenset(
+    """
+    SEG SR PR KO RTSTRUCT RTPLAN RTRECORD RTDOSE REG FID RWV DOC PLAN AU ECG EPS HD RESP SMR STAIN TEXTUREMAP ANN M3D
+    """.split()  # noqa: SIM905
+)
 GRID_TOLERANCE = 0.05  # mm, between the grid that ITK reads and the one that the headers tell
 
 
@@ -104,10 +111,10 @@ def add_series(files: Sequence[Path], place: Place, origin: str = "") -> bool:
     Raises:
         MedGANError: `cannot_process` or `wrong_geometry`, if it is no volume, or one with gaps.
     """
-    source = _source(files, place, origin)
+    source, planes = _source(files, place, origin)
     is_new = not place.file(source.name).exists()
     if is_new:
-        _convert(files, source, place)
+        _convert(files, source, planes, place)
     patient = _pseudonym(files[0], place.data)
     save(place.data, source)
     with FileLock(place.data / "dicom.lock", timeout=60):
@@ -123,6 +130,12 @@ def patients(data: Path) -> dict[str, str]:
 def study_name(series_uid: str) -> str:
     """`dicom-` and twelve hexadecimal digits that depend on the series alone."""
     return f"dicom-{hashlib.sha256(series_uid.encode()).hexdigest()[:12]}"
+
+
+def check_modality(modality: str) -> None:
+    """Raises MedGANError `cannot_process` for a modality of objects that are not images of a patient."""
+    if modality in NO_IMAGES:
+        raise MedGANError("cannot_process", f"It has no images: its modality is {modality}.")
 
 
 def secret_of(data: Path) -> bytes:
@@ -146,16 +159,21 @@ def _folders(studies: Path, data: Path) -> Iterator[Path]:
             yield from sorted(p for p in path.rglob("*") if p.is_dir())
 
 
-def _source(files: Sequence[Path], place: Place, origin: str) -> Source:
-    """What the headers tell. Raises MedGANError if the series is no volume."""
+def _source(files: Sequence[Path], place: Place, origin: str) -> tuple[Source, list[Dataset]]:
+    """What the headers tell, and those of all slices or frames. Raises MedGANError if the series is no volume."""
+    tags = [*SERIES, *SLICE, *GROUPS]
     try:
-        headers = [pydicom.dcmread(f, stop_before_pixels=True, specific_tags=[*SERIES, *SLICE]) for f in files]
+        headers = [pydicom.dcmread(f, stop_before_pixels=True, specific_tags=tags) for f in files]
         name = study_name(str(headers[0].SeriesInstanceUID))
-        check_stack(headers)
+        check_modality(str(headers[0].get("Modality", "")))
+        planes: list[Dataset] = frames_of(headers[0]) if is_multiframe(headers) else [*headers]
+        if planes:
+            check_stack(planes)
     except UNREADABLE as error:
         raise MedGANError("cannot_process", "Its files cannot be read as DICOM.") from error
     file = "" if origin else str(files[0].relative_to(place.studies))
-    return Source(name, origin, file, _only(headers[0], SERIES), [_only(header, SLICE) for header in headers])
+    slices = [_only(header, SLICE) for header in headers]
+    return Source(name, origin, file, _only(headers[0], SERIES), slices), planes
 
 
 def _only(header: Dataset, keywords: Sequence[str]) -> Dataset:
@@ -166,11 +184,11 @@ def _only(header: Dataset, keywords: Sequence[str]) -> Dataset:
     return kept
 
 
-def _convert(files: Sequence[Path], source: Source, place: Place) -> None:
+def _convert(files: Sequence[Path], source: Source, planes: Sequence[Dataset], place: Place) -> None:
     """Writes the study's file; one that MedGAN made itself, with the mark of it."""
     whole = place.scratch / place.file(source.name).name
     try:
-        sitk.WriteImage(sitk.ReadImage([str(f) for f in files]), str(whole))
+        sitk.WriteImage(read_slices(files), str(whole))
         volume = read_volume(whole)
     except (RuntimeError, OSError) as error:
         raise MedGANError("cannot_process", "Its voxels cannot be read.") from error
@@ -178,17 +196,17 @@ def _convert(files: Sequence[Path], source: Source, place: Place) -> None:
         raise MedGANError("cannot_process", error.message, error.hint) from error
     finally:
         whole.unlink(missing_ok=True)
-    _check_grid(volume, source)
+    _check_grid(volume, planes)
     maker = made_here(source.series)
     mark = altered_header(maker.model, maker.version, 1.0) if maker else None
     write_volume(place.file(source.name), volume, mark, compress=True)
 
 
-def _check_grid(volume: Volume, source: Source) -> None:
-    """What ITK read must lie where the headers say: results go back by the headers."""
-    if is_multiframe(source.slices):
+def _check_grid(volume: Volume, planes: Sequence[Dataset]) -> None:
+    """What ITK read must lie where the headers say, if they do: results go back by the headers."""
+    if not planes:
         return
-    told = Header(volume.shape, stack_affine(source.slices), "", 1, 0)
+    told = Header((int(planes[0].Columns), int(planes[0].Rows), len(planes)), stack_affine(planes), "", 1, 0)
     if not same_grid(volume, told, GRID_TOLERANCE):
         raise MedGANError("wrong_geometry", "The images do not lie where their headers say.")
 

@@ -105,7 +105,7 @@ def test_a_download_that_is_cancelled_when_it_is_packed_leaves_no_zip(
 
 
 def test_a_client_that_hangs_up_cancels_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "_hung_up", lambda request: lambda: True)
+    monkeypatch.setattr(dicom, "hung_up", lambda request: lambda: True)
     assert error(desk.export(deidentify="true")) == (409, "cancelled")
     assert (desk.archived, desk.left(), desk.state) == ([], [], "cancelled")
 

@@ -189,6 +189,14 @@ def test_derived_series_of_other_modalities(tmp_path: Path) -> None:
         write_series(tmp_path, source, nobody(), image, MAKER, "PT")
 
 
+@pytest.mark.parametrize("told", ["YES", "NO"])
+def test_text_in_the_voxels_is_not_denied(tmp_path: Path, told: str) -> None:
+    source = source_of(make_series(tmp_path / "s", BurnedInAnnotation=told).folder)
+    image = Volume(np.zeros((12, 10, 7), np.int16), stack_affine(source.slices))
+    files = write_series(tmp_path, source, nobody(), image, MAKER, "MR")
+    assert {pydicom.dcmread(file).BurnedInAnnotation for file in files} == {told}
+
+
 def test_headers_that_are_not_as_dicom_wants_them(tmp_path: Path) -> None:
     folder = make_series(tmp_path / "s", PatientSex="U", PatientBirthDate="about 1950").folder
     for file in folder.iterdir():

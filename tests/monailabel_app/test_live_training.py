@@ -61,7 +61,7 @@ def wait_for(http: httpx.Client, states: set[str], run: str = "") -> dict[str, A
 def train(http: httpx.Client, **params: object) -> dict[str, Any]:
     started = http.post(f"/train/{MODEL}", json={**LEARN, **params})
     assert started.status_code == 200, started.text
-    return wait_for(http, ENDED)["medgan"]
+    return wait_for(http, ENDED, started.json()["medgan"]["run"])["medgan"]
 
 
 def test_too_few_labels(http: httpx.Client) -> None:

@@ -87,7 +87,7 @@ def test_tab_order_follows_the_eye() -> None:
     stops = [t.text for t in tree.iter("tabstop")]
     inputs = [w.get("name") for w in tree.iter("widget") if w.get("name") in stops]
     assert set(stops) == set(inputs)
-    assert stops[:3] == ["addressBox", "connectButton", "accessButton"]
+    assert stops[2:6] == ["serverSection", "addressBox", "connectButton", "accessButton"]
 
 
 def test_extension_description_is_complete() -> None:

@@ -10,6 +10,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import h5py
@@ -24,7 +25,7 @@ Stored = tuple[Array, Array | None, "bytes | str | None"]
 """Samples, a mask and an ISMRMRD header, if there are."""
 SUFFIXES = (".npy", ".h5", ".hdf5")
 UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError,
-              ElementTree.ParseError)  # fmt: skip
+              ElementTree.ParseError, SyntaxError, TokenError)  # fmt: skip
 """What NumPy, h5py and the standard library raise for files that are damaged."""
 MOST_SAMPLES = 2**28  # 2 GiB as complex64
 CARTESIAN = 0.7
@@ -146,7 +147,7 @@ def _check_size(samples: int, path: Path) -> None:
 
 def _checked(samples: Array, mask: Array | None, path: Path) -> KSpace:
     """The samples as (slice, coil, x, y), if they were measured line by line, the same lines in all slices."""
-    if not np.iscomplexobj(samples) or not 2 <= samples.ndim <= 4:
+    if not np.iscomplexobj(samples) or not 2 <= samples.ndim <= 4 or not samples.size:
         raise VolumeError(
             "not_an_image", f"{path.name} holds {samples.dtype} of shape {samples.shape}, which is no k-space.",
             "It must be complex: (x, y), (slice, x, y) or (slice, coil, x, y).",

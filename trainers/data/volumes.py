@@ -19,6 +19,7 @@ from isal.igzip_lib import IsalError
 
 from trainers.data import metaimage, nifti
 from trainers.data.instances import damaged_instance
+from trainers.data.slices import read_slices, series_fault
 from trainers.files import atomic_path
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -126,14 +127,20 @@ def check_file(path: Path | str, limits: Limits = Limits()) -> Header:
     """Reads and checks a volume's header alone; takes milliseconds however large the header claims the volume is.
 
     Raises:
-        VolumeError: not an image, too large, not 3D, not scalar, or a file too short for what its header claims.
+        VolumeError: not an image, too large, not 3D, not scalar, a file too short for what its header claims, or slices
+            that make up no volume.
     """
     path = Path(path)
-    header = _header(_reader(path), path)
+    reader = _reader(path)
+    header = _header(reader, path)
     _check_shape(header, limits)
     _check_size(header, limits)
     _check_length(header, path)
     _check_affine(header)
+    if isinstance(reader, sitk.ImageSeriesReader) and (fault := series_fault(reader.GetFileNames())):
+        raise VolumeError(
+            "cannot_process", f"The DICOM series in {path.name} is no volume. {fault}", "Export it again."
+        )
     return header
 
 
@@ -343,7 +350,8 @@ def _read(path: Path) -> Volume:
 
 
 def _read_itk(path: Path) -> Volume:
-    image = _reader(path).Execute()
+    reader = _reader(path)
+    image = read_slices(reader.GetFileNames()) if isinstance(reader, sitk.ImageSeriesReader) else reader.Execute()
     array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Volume(array, _affine(image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .cancel import CancelToken
 from .client import TIMEOUT, MedGANClient
-from .errors import MedGANError, NotFound, SceneProblem
+from .errors import Cancelled, MedGANError, NotFound, SceneProblem
 from .jobs import Job, JobQueue, Work
 from .records import ConnectionReport, ModelInfo, TrainingStatus, VersionList
 from .session import Session
@@ -23,13 +23,15 @@ class Connecting(Session):
     ) -> None:
         super().__init__(jobs, work_dir)
         self._client = client
+        self._questions: List[Job] = []  # what was asked beside the user's work, and may be under way
 
     def connect(
         self, url: str = "", token: Optional[str] = None, ca_file: Optional[str] = None, timeout: float = TIMEOUT
     ) -> Job:
         """Test the connection and read what the server offers. Result: `ConnectionReport` (also in `state.report`).
 
-        An empty `url` tries the present client again. A server that cannot be used does not fail the job: the report
+        An empty `url` tries the present client again. What is under way for the server before is cancelled, so that
+        one that has fallen silent can be left at once. A server that cannot be used does not fail the job: the report
         says what is wrong, and `state.message` repeats it. See `MedGANClient` for the arguments.
         """
 
@@ -41,10 +43,18 @@ class Connecting(Session):
                 return lambda job: (None, report)
             return lambda job: (client, client.check_connection(job.token))
 
+        self._leave()
         return self._start("Connecting", prepare, self._connected)
 
+    def _leave(self) -> None:
+        """Cancel all that the server was asked for."""
+        self._give_up()
+        for question in self._questions:
+            question.cancel()
+
     def disconnect(self) -> None:
-        """Forget the server; the scene stays."""
+        """Forget the server, and cancel what it was asked for; the scene stays."""
+        self._leave()
         self._client = None
         self._update(connected=False, address="", report=None, server=None, models=(), **_nothing_known())
         self._say("info", "Not connected.")
@@ -86,12 +96,14 @@ class Connecting(Session):
             return finish(answer) if client is self._client else answer
 
         def failed(error: MedGANError) -> None:
-            if client is self._client and not quiet:
+            if client is self._client and not (quiet or isinstance(error, Cancelled)):
                 self._tell(error)
 
-        return self._jobs.submit(
+        asked = self._jobs.submit(
             lambda job: question(_present(client), job.token), on_error=failed, title=title, finish=answered
         )
+        self._questions = [other for other in self._questions if not other.finished] + [asked]
+        return asked
 
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
         client, report = outcome

@@ -93,6 +93,10 @@ class ConsentBook:
             raise ConsentDeclined("Nothing was sent.", hint)
         self._given.add((request.server, request.stored, request.kind))
 
+    def covers(self, server: str, stored: bool) -> bool:
+        """Whether a volume may be sent to a server without another question in this session."""
+        return bool({(server, kept, VOLUME) for kept in (stored, True)} & self._given)
+
     @property
     def given(self) -> bool:
         """Whether the user has agreed to anything in this session."""

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from .corrections import MOST_CORRECTIONS, MOST_POINTS, Correction, clicks_option, correction_at, thinned
 from .errors import MedGANError, SceneProblem, ServerTooOld
 from .inferring import Inferring
+from .jobs import Job
 from .records import ConnectionReport, ModelInfo
 from .runs import Run, Stage
 from .state import RunOutcome
@@ -128,9 +129,9 @@ class Correcting(Inferring):
         if corrected is not None and self.state.job is None and self.corrections_wait:
             self.run_model(corrected.model, corrected.volume, **corrected.settings)
 
-    def _ended(self, result: Any) -> None:
+    def _ended(self, job: Job) -> None:
         """What was clicked meanwhile goes out; after a failure it waits, so that the reason stays readable."""
-        super()._ended(result)
+        super()._ended(job)
         self._send_corrections()
 
     def _placed(self, model: ModelInfo, stage: Stage, points: Any, roi: Any) -> Dict[str, Any]:

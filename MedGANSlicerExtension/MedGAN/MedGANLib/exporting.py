@@ -8,10 +8,9 @@ from typing import Any, Callable, Optional
 from .client import MedGANClient
 from .dicom_calls import Exported, Result
 from .errors import MedGANError, SceneProblem
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .reconstructions import Reconstruction
 from .state import RESULT, counted
-from .studying import then_remove
 from .volumes import known_id, save_volume
 from .watching import Watching
 
@@ -65,7 +64,7 @@ class Exporting(Watching):
                 except MedGANError as error:
                     raise clearer(error) from error
 
-            return then_remove([result.image], work)
+            return Tidy([result.image], work)
 
         def finish(made: Exported) -> Exported:
             files = counted(made.instances, "file")

@@ -9,13 +9,13 @@ import numpy as np
 
 from .downloads import unpack_parts
 from .errors import NotFound, SceneProblem
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .label_import import KEEP, EditedPolicy
 from .markups import points_option, roi_option
 from .records import InferResult, ModelInfo
 from .runs import BeforeChange, Run, Stage, show_result
 from .state import RunOutcome, counted
-from .studying import Studying, then_remove
+from .studying import Studying
 from .volumes import SEGMENTATION, affine, check_sendable, forget_if_changed, known_id, server_affine
 
 KEPT_RUNS = 16
@@ -137,7 +137,7 @@ class Inferring(Studying):
             )
             return unpack_parts(result, self.folder)
 
-        return then_remove([file], work)
+        return Tidy([file], work)
 
     def _show(self, result: InferResult, model: ModelInfo, stage: Stage, begun: float) -> RunOutcome:
         if not self._scene.has(stage.volume):

@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional
+from pathlib import Path
+from typing import Any, Callable, Iterable, List, Optional
 
 from .cancel import CancelToken
 from .errors import Cancelled, MedGANError, TimedOut
@@ -42,6 +43,28 @@ class Listeners:
     on_error: Callable[[MedGANError], None] = ignore
     on_progress: Callable[[float, str], None] = ignore
     finish: Callable[[Any], Any] = _same
+
+
+class Tidy:
+    """Work that removes files when it is over, however it ends, and also when it never begins."""
+
+    def __init__(self, files: Iterable[Optional[Path]], work: Work) -> None:
+        self._files = tuple(file for file in files if file)
+        self._work = work
+
+    def __call__(self, job: Job) -> Any:
+        """Do the work, then remove the files."""
+        try:
+            return self._work(job)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Remove the files, also those of the work inside; the work is not done."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        if isinstance(self._work, Tidy):
+            self._work.drop()
 
 
 class Job:
@@ -79,6 +102,8 @@ class Job:
         """Ask the work to stop; `on_error` gets `Cancelled`, at once when no worker has begun with it."""
         self.token.cancel()
         if self._turn.acquire(blocking=False):
+            if isinstance(self._work, Tidy):
+                self._work.drop()
             self._mailbox.put(lambda: self._failed(Cancelled("Cancelled.")))
 
     def report(self, fraction: float, phase: str = "") -> None:
@@ -130,6 +155,7 @@ class JobQueue:
         """Prepare; threads start when there is work."""
         self._limit = workers
         self._threads: List[threading.Thread] = []
+        self._own: List[threading.Thread] = []  # each of one job that does not wait for a worker
         self._waiting: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()
         self._mailbox: Mailbox = queue.SimpleQueue()
         self._open: List[Job] = []
@@ -143,6 +169,7 @@ class JobQueue:
         on_progress: Callable[[float, str], None] = ignore,
         title: str = "",
         finish: Callable[[Any], Any] = _same,
+        at_once: bool = False,
     ) -> Job:
         """Run `work(job)` on a worker; the outcome is delivered by `pump`.
 
@@ -154,13 +181,18 @@ class JobQueue:
             title: What it does, for a status line.
             finish: The part of the work that belongs to the main thread: gets what `work` returned and returns the
                 job's result; when it raises, the job has failed.
+            at_once: Whether it gets a thread of its own, because what the user waits for must not wait for workers
+                that a silent server holds.
         """
         if self._closed:
             raise RuntimeError("The job queue is closed.")
         job = Job(work, self._mailbox, Listeners(on_done, on_error, on_progress, finish), title)
         self._open = [other for other in self._open if not other.finished] + [job]
-        self._waiting.put(job)
-        self._start_worker()
+        if at_once:
+            self._start_own(job)
+        else:
+            self._waiting.put(job)
+            self._start_worker()
         return job
 
     def pump(self) -> int:
@@ -202,7 +234,7 @@ class JobQueue:
         for _ in self._threads:
             self._waiting.put(None)
         end = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in [*self._threads, *self._own]:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _start_worker(self) -> None:
@@ -210,6 +242,11 @@ class JobQueue:
             thread = threading.Thread(target=self._serve, name="MedGAN worker", daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def _start_own(self, job: Job) -> None:
+        thread = threading.Thread(target=job.run, name="MedGAN worker", daemon=True)
+        self._own = [other for other in self._own if other.is_alive()] + [thread]
+        thread.start()
 
     def _serve(self) -> None:
         while (job := self._waiting.get()) is not None:

@@ -6,10 +6,9 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .detecting import Detecting
 from .errors import SceneProblem
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .learning import SYNTHETIC_NOTE, upload_once
 from .marks import upload_params
-from .studying import then_remove
 from .verdicts import ABNORMAL, NONE, NORMAL, MarkedStudies
 from .volumes import SentVolume, check_sendable, forget_if_changed, is_synthetic, known_id
 
@@ -65,7 +64,7 @@ class Judging(Detecting):
 
     def mark_of(self, model: str, volume: Any) -> Tuple[str, str]:
         """Return the id that a volume has at the server, and how it is marked for a model; empty when neither."""
-        image = known_id(volume, self.state.address) if volume is not None else ""
+        image = self._known_id(volume) if volume is not None else ""
         marked: Optional[MarkedStudies] = self.state.marked.get(model)
         return image, marked.studies.get(image, NONE) if marked else NONE
 
@@ -83,4 +82,4 @@ class Judging(Detecting):
             job.report(-1.0, "Sending the verdict")
             return {"image": image, **client.mark(model, image, verdict, job.token)}
 
-        return then_remove([file], work)
+        return Tidy([file], work)

@@ -13,12 +13,11 @@ from .client import MedGANClient
 from .correcting import Correcting
 from .errors import Conflict, MedGANError, SceneProblem, TimedOut
 from .exports import LabelExport, export_labels
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .marks import upload_params
 from .records import ConnectionReport, ModelInfo, SubmitReceipt, TrainingStatus
 from .runs import label_table
-from .segments import model_version
-from .studying import then_remove
+from .segments import handwork, model_version
 from .volumes import (
     SentVolume,
     check_sendable,
@@ -31,6 +30,8 @@ from .volumes import (
 
 TRAINING_POLL_SECONDS = 1.0
 SYNTHETIC_NOTE = "The volume was made by a model; the server keeps it marked as synthetic."
+SUBMITTED = "MedGAN.Submitted"
+"""Attribute of a segmentation: a digest of what was drawn by hand in it when it was submitted last."""
 OVER = {
     "promoted": ("success", "Training is over: the new version serves."),
     "refused": ("warning", "Training is over: the new version was not better and was refused."),
@@ -67,15 +68,16 @@ class Learning(Correcting):
             segments = segmentation or self._segmentation(target)
             export = self._export(description, segments, target)
             version = model_version(segments, description.name)
-            context.update(sent=SentVolume.of(target), export=export)
+            context.update(sent=SentVolume.of(target), export=export, segments=segments, hand=handwork(segments))
             try:
-                return then_remove([export.path], self._submission(description, version, target, export.path))
+                return Tidy([export.path], self._submission(description, version, target, export.path))
             except MedGANError:
                 export.path.unlink()
                 raise
 
         def finish(receipt: SubmitReceipt) -> SubmitReceipt:
             self._now_known(context["sent"], receipt.image)
+            context["segments"].SetAttribute(SUBMITTED, context["hand"])
             self._refresh()
             kind, text, hint, details = _submitted(receipt, context["export"], self._model(model))
             mark = (SYNTHETIC_NOTE,) if is_synthetic(context["sent"].volume) else ()
@@ -156,6 +158,14 @@ class Learning(Correcting):
             self.poll_training()
         return report
 
+    def _unsubmitted(self, volume: Any) -> Tuple[str, ...]:
+        """Say that corrections of a study that is left were not submitted; nothing is lost, but easily forgotten."""
+        segments = self._segmentation(volume)
+        hand = handwork(segments) if segments else ""
+        if not hand or segments.GetAttribute(SUBMITTED) == hand:
+            return ()
+        return (f"Your corrections of '{volume.GetName()}' were not submitted. Choose that volume to go on with it.",)
+
     def _export(self, model: ModelInfo, segmentation: Any, volume: Any) -> LabelExport:
         if segmentation is None:
             raise SceneProblem("There is no segmentation to submit.", "Run a model, or choose a segmentation.")
@@ -184,7 +194,7 @@ class Learning(Correcting):
                 cancel=job.token,
             )
 
-        return then_remove([file], work)
+        return Tidy([file], work)
 
     def _training_asked(self) -> None:
         """Called after a training was started or queued; later layers follow what comes of it."""

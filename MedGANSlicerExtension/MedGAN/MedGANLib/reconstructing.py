@@ -8,13 +8,12 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from .downloads import unpack_parts
 from .errors import NotFound, SceneProblem
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .kspace import KSpaceFile, check_kspace
 from .placing import place_reconstruction, remove_reconstruction
 from .reconstructions import Reconstruction
 from .records import InferResult, ModelInfo
 from .state import counted
-from .studying import then_remove
 from .synthesising import Synthesising
 from .volumes import affine, check_sendable, dimensions, forget_if_changed, known_id, same_affine, server_affine
 
@@ -105,7 +104,7 @@ class Reconstructing(Synthesising):
             )
             return unpack_parts(result, self.folder)
 
-        return then_remove(list(written.values()), work)
+        return Tidy(list(written.values()), work)
 
     def _raw_outgoing(self, inputs: Mapping[str, Any]) -> Dict[str, Path]:
         """Return the files of k-space that may be sent: after a look at them, and the user's consent."""

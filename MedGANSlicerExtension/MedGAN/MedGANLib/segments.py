@@ -24,6 +24,8 @@ VERSION_TAG = "MedGAN.Version"
 VALUE_TAG = "MedGAN.LabelValue"
 FINGERPRINT_TAG = "MedGAN.Fingerprint"
 """Tags of the segments that a model made; the fingerprint tells whether they were edited since."""
+EMPTY = "empty"
+"""The fingerprint of a segment without voxels."""
 PALETTE: Tuple[Color, ...] = (
     (0.90, 0.62, 0.00),
     (0.34, 0.71, 0.91),
@@ -69,6 +71,16 @@ class Removed:
 def is_edited(segmentation: Any, segment_id: str) -> bool:
     """Whether a model's segment was changed since it was placed."""
     return get_tag(segment_of(segmentation, segment_id), FINGERPRINT_TAG) != _fingerprint(segmentation, segment_id)
+
+
+def handwork(segmentation: Any) -> str:
+    """Return a digest of all segments when some were drawn or changed by hand; empty when there are none such."""
+    digest, found = hashlib.sha256(), False
+    for segment_id in segment_ids(segmentation):
+        segment, now = segment_of(segmentation, segment_id), _fingerprint(segmentation, segment_id)
+        found = found or now != (get_tag(segment, FINGERPRINT_TAG) or EMPTY)
+        digest.update(f"{segment.GetName()} {now}\n".encode())
+    return digest.hexdigest()[:32] if found else ""
 
 
 def draw_segment(segmentation: Any, segment_id: str, mask: np.ndarray, matrix: np.ndarray) -> None:
@@ -177,7 +189,7 @@ def _fingerprint(segmentation: Any, segment_id: str) -> str:
     image = binary_image(segmentation, segment_id, world=False)
     mask = oriented_array(image) > 0
     if not mask.any():
-        return "empty"
+        return EMPTY
     inside, low = crop(mask)
     digest = hashlib.sha256(np.packbits(inside).tobytes())
     digest.update(f"{inside.shape} {_place(image, low)}".encode())

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 from .errors import Busy, Cancelled, ConsentDeclined, MedGANError
 from .jobs import Job, JobQueue, Work, as_medgan_error, ignore
@@ -73,9 +73,32 @@ class Session:
             work = prepare()
         except Exception as error:
             return self._refuse(as_medgan_error(error), title)
-        job = self._jobs.submit(work, self._ended, self._failed, self._progressed, title, finish)
+        job = self._jobs.submit(
+            work,
+            lambda result: self._ended(job),
+            lambda error: self._failed(job, error),
+            lambda fraction, phrase: self.changed.emit(self.state),
+            title,
+            lambda result: finish(self._still_meant(job, result)),
+            at_once=True,
+        )
         self._update(job=job)
         return job
+
+    def _still_meant(self, job: Job, result: Any) -> Any:
+        """Return a result, unless another job has taken the place of the one that gave it; raises `Cancelled`."""
+        if self.state.job is not job:
+            for path in _paths(result):
+                if path.parent == self.folder:
+                    path.unlink(missing_ok=True)
+            raise Cancelled("Cancelled.")
+        return result
+
+    def _give_up(self) -> None:
+        """Cancel the job that the user waits for, and make room for another one; what comes of it is not heard."""
+        job, self.state.job = self.state.job, None
+        if job:
+            job.cancel()
 
     def _refuse(self, error: MedGANError, title: str) -> Job:
         """Return a job that fails with `error`; what is going on is not disturbed."""
@@ -83,19 +106,27 @@ class Session:
         def fail(job: Job) -> Any:
             raise error
 
-        return self._jobs.submit(fail, on_error=self._tell, title=title)
+        return self._jobs.submit(fail, on_error=self._tell, title=title, at_once=True)
 
-    def _ended(self, result: Any) -> None:
-        self._update(job=None)
+    def _ended(self, job: Job) -> None:
+        if self.state.job is job:
+            self._update(job=None)
 
-    def _failed(self, error: MedGANError) -> None:
-        self.state.job = None
-        self._tell(error)
-
-    def _progressed(self, fraction: float, phase: str) -> None:
-        self.changed.emit(self.state)
+    def _failed(self, job: Job, error: MedGANError) -> None:
+        if self.state.job is job:
+            self.state.job = None
+            self._tell(error)
 
     def _tell(self, error: MedGANError) -> None:
         harmless = isinstance(error, (Cancelled, ConsentDeclined)) or error.code == "nothing_to_label"
         reference = f" (reference {error.id})" if error.id and not harmless else ""
         self._say("info" if harmless else "error", error.message + reference, error.hint)
+
+
+def _paths(result: Any) -> Iterator[Path]:
+    """Yield the files that a worker has returned: alone, in a tuple, or as the parts of a model's result."""
+    if isinstance(result, Path):
+        yield result
+        return
+    for entry in result if isinstance(result, tuple) else getattr(result, "parts", ()):
+        yield from _paths(getattr(entry, "path", entry))

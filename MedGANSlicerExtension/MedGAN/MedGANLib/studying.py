@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .client import MedGANClient
 from .connecting import Connecting
@@ -14,17 +14,19 @@ from .consents import ConsentBook, check_sizes
 from .downloads import unpacked
 from .errors import MedGANError, SceneProblem
 from .headers import is_left_handed
-from .jobs import Job, JobQueue, Work
+from .jobs import Job, JobQueue, Tidy, Work
 from .marks import PREFIX, take_file_marks, take_marks, upload_params
 from .records import ConnectionReport, Sample
 from .scene import Scene
 from .state import Consent, Study
 from .volumes import (
     SEGMENTATION,
+    SERVER_VOXELS,
     UPLOAD_ID,
     SentVolume,
     check_sendable,
     forget_if_changed,
+    is_changed,
     is_synthetic,
     known_id,
     load_volume,
@@ -49,6 +51,7 @@ class Studying(Connecting):
         self.consents = ConsentBook(consent)
         self._scene = scene or Scene()
         self._active: Any = None
+        self._compared: Dict[str, Tuple[Any, bool]] = {}  # volume's ID -> what of it was looked at, and is it changed
         self._stop_observing = self._scene.on_close(self.forget_scene)
 
     def next_sample(self, strategy: str = "") -> Job:
@@ -95,7 +98,8 @@ class Studying(Connecting):
             self._say("warning" if notes else "info", f"Working on '{study.name}'.", details=notes)
             return study
 
-        return self._jobs.submit(lambda job: None, on_error=self._tell, title="Choosing the volume", finish=finish)
+        title = "Choosing the volume"
+        return self._jobs.submit(lambda job: None, on_error=self._tell, title=title, finish=finish, at_once=True)
 
     def upload_study(self, image_id: str = "") -> Job:
         """Add the active volume to the server's studies, after consent, so that it can be submitted and trained on.
@@ -110,7 +114,7 @@ class Studying(Connecting):
             client, volume = self._server(), self._volume()
             file = self._outgoing(volume, stored=True)
             name, mark, sent = image_id or self._upload_id(volume), upload_params(volume), SentVolume.of(volume)
-            return then_remove([file], lambda job: (sent, client.upload_image(file, name, job.report, job.token, mark)))
+            return Tidy([file], lambda job: (sent, client.upload_image(file, name, job.report, job.token, mark)))
 
         def finish(answer: Tuple[SentVolume, str]) -> str:
             self._now_known(*answer)
@@ -120,9 +124,16 @@ class Studying(Connecting):
 
         return self._start("Sending the volume", prepare, finish)
 
+    def look_at_study(self) -> None:
+        """Keep `state.study` true when the volume's voxels were edited, or put back; call it from a timer."""
+        study = self.state.study
+        if study and self._scene.has(self._active) and self._known_id(self._active) != study.image_id:
+            self._activate(self._active)
+
     def forget_scene(self) -> None:
         """Let go of the study; called by itself when the scene is closed."""
         self._active = None
+        self._compared.clear()
         self._update(study=None, last_result=None)
 
     def close(self) -> None:
@@ -150,7 +161,7 @@ class Studying(Connecting):
 
     def _open_sample(self, fetched: Tuple[Sample, Optional[Path]]) -> Any:
         sample, path = fetched
-        open_ones = self._open_ones(sample.id)
+        open_ones, before = self._open_ones(sample.id), self._active
         try:
             volume = open_ones[0] if open_ones else self._load_sample(sample, path)
         finally:
@@ -159,8 +170,13 @@ class Studying(Connecting):
         self._activate(volume)
         opened = f"Study '{volume.GetName()}' {'is open already' if open_ones else 'is open'}."
         self._update(offered=sample)
-        self._say("info", opened, sample.reason)
+        left = self._unsubmitted(before) if before is not volume and self._scene.has(before) else ()
+        self._say("warning" if left else "info", opened, sample.reason, left)
         return volume
+
+    def _unsubmitted(self, volume: Any) -> Tuple[str, ...]:
+        """Return what is to be said of a study that is left; later layers know of its label."""
+        return ()
 
     def _load_sample(self, sample: Sample, path: Optional[Path]) -> Any:
         if path is None:
@@ -178,12 +194,28 @@ class Studying(Connecting):
         study = Study(
             volume.GetID(),
             volume.GetName(),
-            known_id(volume, self._client.address) if self._client else "",
+            self._known_id(volume),
             segmentation.GetID() if segmentation else "",
         )
         self._active = volume
         self._update(study=study)
         return study
+
+    def _known_id(self, volume: Any) -> str:
+        """Return the server's id of a volume; empty also while its voxels are not those that the server has."""
+        known = known_id(volume, self._client.address) if self._client else ""
+        return "" if known and self._changed(volume) else known
+
+    def _changed(self, volume: Any) -> bool:
+        """Whether a volume's voxels were changed; they are read only when something may have happened to them."""
+        image = volume.GetImageData()
+        if image is None:
+            return True
+        looked_at = (image.GetMTime(), volume.GetAttribute(SERVER_VOXELS))
+        known = self._compared.get(volume.GetID())
+        if known is None or known[0] != looked_at:
+            known = self._compared[volume.GetID()] = looked_at, is_changed(volume)
+        return known[1]
 
     def _segmentation(self, volume: Any) -> Any:
         """Return the segmentation that runs on a volume go to, or None when there is none yet."""
@@ -225,20 +257,6 @@ class Studying(Connecting):
             mark_known(volume, address, image_id, sent=sent)
         if self.state.study and self.state.study.volume_id == volume.GetID():
             self._update(study=replace(self.state.study, image_id=image_id))
-
-
-def then_remove(files: Iterable[Optional[Path]], work: Work) -> Work:
-    """Return work that removes files when it is over, however it ends."""
-
-    def wrapped(job: Job) -> Any:
-        try:
-            return work(job)
-        finally:
-            for file in files:
-                if file:
-                    file.unlink(missing_ok=True)
-
-    return wrapped
 
 
 def _synthetic_notes(volume: Any) -> List[str]:

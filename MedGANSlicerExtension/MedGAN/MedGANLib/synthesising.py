@@ -12,7 +12,7 @@ from .consents import check_size
 from .downloads import unpack_parts
 from .errors import MedGANError, NotFound, SceneProblem
 from .gallery import Addition, Gallery, Sample, learner_of, make_gallery
-from .jobs import Job, Work
+from .jobs import Job, Tidy, Work
 from .label_import import Destination, place_labels
 from .learning import Learning
 from .marks import mark_sample, node_name, save_with_marks
@@ -22,7 +22,6 @@ from .scene import Scene
 from .segments import LabelTable
 from .shapes import Shape, make_shape
 from .state import SHAPE, counted
-from .studying import then_remove
 from .volumes import SEGMENTATION, load_volume, read_node
 
 SHAPE_WIDGET = "labelmap"
@@ -227,7 +226,7 @@ class Synthesising(Learning):
             )
             return unpack_parts(result, self.folder)
 
-        return then_remove([file], work)
+        return Tidy([file], work)
 
     def _hang(self, result: InferResult, model: ModelInfo, shape: Optional[Shape], closed: int, server: str) -> Gallery:
         if closed != self._scenes_closed:

@@ -175,12 +175,18 @@ def mark_known(
     volume.SetAttribute(SERVER_AFFINE, json.dumps(there.matrix.tolist()))
 
 
+def is_changed(volume: Any) -> bool:
+    """Whether a volume's voxels are not those that the server has of it; no, when no server has it."""
+    known = volume.GetAttribute(SERVER_VOXELS)
+    return known is not None and known != _check_sum(volume)
+
+
 def forget_if_changed(volume: Any) -> bool:
     """Forget the server's id of a volume whose voxels are not those that the server has; return whether they are not.
 
     Slicer copies a node's attributes when it clones a volume, and filters change voxels in place.
     """
-    changed = volume.GetAttribute(SERVER_VOXELS) not in (None, _check_sum(volume))
+    changed = is_changed(volume)
     if changed:
         for attribute in (IMAGE_ID, SERVER, SERVER_AFFINE, SERVER_FLIPPED, SERVER_VOXELS, UPLOAD_ID):
             volume.SetAttribute(attribute, None)

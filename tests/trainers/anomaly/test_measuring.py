@@ -15,6 +15,7 @@ from tests.trainers.anomaly.world import pictures, recipe, volumes, write_folder
 from trainers.__main__ import app
 from trainers.data.cases import CasesError
 from trainers.data.sets import Entry
+from trainers.data.splits import split_data
 from trainers.data.volumes import VolumeError
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
@@ -24,13 +25,23 @@ from trainers.tasks.anomaly.evaluate import Marked, evaluate, voxel_figures
 from trainers.tasks.anomaly.infer import Detector
 from trainers.tasks.anomaly.lesions import measure_lesions, with_lesion
 from trainers.tasks.anomaly.methods import METHODS
-from trainers.tasks.anomaly.train import train
+from trainers.tasks.anomaly.train import train, unseen
 
 
 def parts(number: int) -> tuple[list[Entry], list[Entry]]:
     """Healthy and ill entries that no model of these tests knows."""
     entries = pictures(200, 40).entries
     return entries[100 : 100 + number], entries[200 + 20 :]
+
+
+def test_ill_images_of_patients_who_were_learned_from_are_not_measured_on() -> None:
+    data = pictures(40, 8)
+    good = healthy(data, "normal")
+    split = split_data(good, 10, 10)
+    owners = [split.train[0].patient, split.validation[0].patient, split.test[0].patient]
+    ill = [e if n >= 3 else replace(e, patient=owners[n]) for n, e in enumerate(data.entries[40:])]
+    mixed = replace(data, entries=[*data.entries[:40], *ill])
+    assert unseen(mixed, good, split) == ill[2:]
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 RGB = np.stack([GREY, GREY + 50, GREY + 100], axis=-1)
 
 
-def series(folder: Path, suffix: str = ".dcm") -> Path:
-    """A DICOM series of three slices, as single files; voxel (x, y, z) is x + 10 y + 100 z."""
+def series(folder: Path, suffix: str = ".dcm", slices: int = 3) -> Path:
+    """A DICOM series, as single files; voxel (x, y, z) is x + 10 y + 100 z."""
     folder.mkdir(parents=True)
     x, y = np.meshgrid(np.arange(4), np.arange(5))
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    for z in range(3):
+    for z in range(slices):
         image = sitk.GetImageFromArray((x + 10 * y + 100 * z).astype(np.int16)[np.newaxis])
         image.SetOrigin([0, 0, 2.5 * z])
         image.SetSpacing([1, 1, 2.5])
@@ -50,6 +50,15 @@ def test_volumes_in_one_folder(tmp_path: Path) -> None:
     assert ids(data) == ["a", "b", "c", "d"] and data.dimensions == 3 and data.classes == ()
     assert all(entry.read().image[0, 2, 3, 4] == 59 for entry in data.entries[:3])
     assert len(data.entries[3].files) == 3
+
+
+def test_a_series_with_a_gap_is_told(tmp_path: Path) -> None:
+    """Its slices would lie closer together, or farther apart, than they do in the patient."""
+    folder = series(tmp_path / "one", slices=5)
+    data = open_data(folder)
+    (folder / "slice2.dcm").unlink()
+    with pytest.raises(VolumeError, match=r"one is no volume\. It has gaps: images are missing after image 2 of 4"):
+        data.entries[0].read()
 
 
 @pytest.mark.parametrize("suffix", [".dcm", ""])

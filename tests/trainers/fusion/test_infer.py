@@ -115,6 +115,12 @@ def test_an_image_of_another_modality_is_noticed(fuser: Fuser, images: dict[str,
     assert found.warnings == ["The CT shows next to nothing in the usual window of CT; is that its modality?"]
 
 
+def test_a_pet_that_is_not_in_suv_is_noticed(fuser: Fuser, images: dict[str, Volume]) -> None:
+    counts = images["second"].like(images["second"].array * np.float32(3000))
+    (warning,) = fuser.reconstruct({**images, "second": counts}).warnings
+    assert warning.startswith("The PET has values up to") and "Bq/ml" in warning
+
+
 def test_progress_and_cancel(fuser: Fuser, images: dict[str, Volume]) -> None:
     class Listener(Monitor):
         told: list[float] = []

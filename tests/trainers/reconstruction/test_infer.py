@@ -118,6 +118,14 @@ def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.allclose(tiled.uncertainty.array, whole.uncertainty.array, rtol=1e-3, atol=1e-2)
 
 
+def test_air_is_not_doubted_more_than_its_noise_is_worth() -> None:
+    random = np.random.default_rng(0)
+    array = random.normal(500, 100, (12, 12, 12)).astype(np.float32)
+    array[:6] = random.uniform(0, 4, (6, 12, 12))
+    doubt = reconstructor()(Volume(array, np.eye(4))).uncertainty.array
+    assert doubt[:10].max() <= 2 < 10 < np.median(doubt[12:])
+
+
 @settings(max_examples=40, deadline=None)
 @given(shape=st.lists(st.integers(1, 40), min_size=1, max_size=3), side=st.integers(1, 9), halo=st.integers(0, 5))
 def test_tiles_are_the_volume_once(shape: list[int], side: int, halo: int) -> None:

@@ -14,7 +14,7 @@ from trainers.data.kspace import KSpace
 from trainers.data.volumes import Volume, VolumeError
 from trainers.physics.kspace import to_image, to_kspace
 from trainers.tasks.reconstruction.infer import Reconstructor
-from trainers.tasks.reconstruction.kspace import reconstruct_kspace, simulate
+from trainers.tasks.reconstruction.kspace import _middle, reconstruct_kspace, simulate
 
 from .test_infer import denoiser, wrapped
 
@@ -56,6 +56,17 @@ def test_what_was_measured_beside_the_image_is_cut_off() -> None:
     middle = found.image.affine @ [3.5, 10, 2, 1]
     assert middle[:3] == pytest.approx([0, 0, 0]), "the origin is in the middle"
     assert "place and direction" in found.warnings[0]
+
+
+@pytest.mark.parametrize(("whole", "part"), [(8, 5), (8, 4), (9, 5), (9, 4), (7, 7)])
+def test_the_middle_of_k_space_stays_the_middle_pixel(whole: int, part: int) -> None:
+    """The transform has the middle of the field at the pixel n // 2, of odd and of even numbers of pixels."""
+    array = np.zeros((whole, 6, 2), np.float32)
+    array[whole // 2, 3] = 1
+    measured = KSpace(np.ones((2, 1, whole, 6), np.complex64), np.ones(6, bool), PixelGrid((2.0, 1.0, 1.0), (part, 6)))
+    found = _middle(Volume(array, np.diag([2.0, 1.0, 1.0, 1.0])), measured)
+    assert np.argwhere(found.array)[0].tolist() == [part // 2, 3, 0]
+    assert (found.affine @ [part // 2, 3, 0, 1])[0] == 2.0 * (whole // 2)
 
 
 def test_the_scale_of_k_space_does_not_matter() -> None:

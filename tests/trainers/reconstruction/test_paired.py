@@ -69,6 +69,12 @@ def test_a_lower_dose_adds_noise_in_tissue_and_is_the_same_again() -> None:
     assert np.std((thin[1] - thin[0])[8:18, 10:20]) != pytest.approx(noise[1], rel=0.1), "the pixel size counts"
 
 
+def test_pixels_that_are_not_square_are_told() -> None:
+    with pytest.raises(VolumeError, match=r"pixels of 1 x 1\.5 mm"):
+        LowDoseCT(views=60).prepare(Scan(body()[None], (1.0, 1.5, 3.0)), 3)
+    LowDoseCT(views=60).prepare(Scan(body()[None], (1.0, 1.004, 3.0)), 3)
+
+
 def test_units_of_a_modality() -> None:
     assert numbers_of("CT", body()).to_numbers(body()).max() == pytest.approx(1.8)
     mr = both().array[0]

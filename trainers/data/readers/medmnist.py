@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ CLASSES = {  # by the start of the file's name
     "nodulemnist3d": ("benign", "malignant"),
     "adrenalmnist3d": ("normal", "hyperplasia"),
 }
+UNREADABLE = (OSError, ValueError, EOFError, AttributeError, RuntimeError, SyntaxError, TokenError,
+              zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What NumPy raises for files that are damaged: the header of an array is text that Python parses."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -112,7 +116,7 @@ def _load(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise VolumeError("not_an_image", f"{path} is not a readable .npz file.", "Download it again.") from error
 
 

@@ -45,7 +45,8 @@ def train(
 ) -> dict[str, Any] | None:
     """Trains a recipe on the healthy images of a set and writes weights, spec, card and split to `out`.
 
-    Abnormal images of the set are only measured on. Of several processes started by torchrun only the first one
+    Abnormal images of the set are only measured on, and those of patients with healthy images only if these were left
+    for the test. Of several processes started by torchrun only the first one
     calibrates, measures and writes. A stage that is done is not done again; one that was stopped goes on.
 
     Args:
@@ -81,8 +82,7 @@ def train(
         spec = _spec(recipe, trainer.described, split, stages, command)
         spec = spec.replace(calibration=calibrate(spec, methods, split.validation))
         spec.save(out)
-        ids = {entry.id for entry in good.entries}
-        report = finish(spec, out, split.test, [e for e in data.entries if e.id not in ids], monitor)
+        report = finish(spec, out, split.test, unseen(data, good, split), monitor)
         shutil.rmtree(out / WORK)
         return report
 
@@ -95,6 +95,13 @@ def calibrate(
         name: calibration_of(Detector.from_network(spec, method, name).worst(entries))
         for name, method in methods.items()
     }
+
+
+def unseen(data: DataSet, good: DataSet, split: DataSplit) -> list[Entry]:
+    """The abnormal images of patients of whom nothing was learned or calibrated with."""
+    ids = {entry.id for entry in good.entries}
+    known = {entry.patient for entry in (*split.train, *split.validation)}
+    return [entry for entry in data.entries if entry.id not in ids and entry.patient not in known]
 
 
 class _Trainer:

@@ -30,6 +30,8 @@ AT_ONCE = 4  # slices
 COVERED = 0.99  # a field that is seen by this share is taken for all of it
 FLAT = 0.1  # of the window: with less than that between its extremes, an image shows nothing
 PARTLY = "The {second} covers {share:.0%} of the {first}; elsewhere only the {first} is seen."
+HIGHEST_SUV = 100.0  # of the 99.5th percentile; no organ takes up so much
+NO_SUV = "The {name} has values up to {high:.0f}, far above any SUV: they are probably Bq/ml. Convert it to SUV."
 NO_CONTRAST = "The {name} shows next to nothing in the usual window of {modality}; is that its modality?"
 
 
@@ -152,6 +154,8 @@ def _warnings(
         low, high = window.grey(np.array([source.min(), source.max()]))
         if high - low < FLAT:
             found.append(NO_CONTRAST.format(name=name, modality=modality))
+        if modality == "PET" and window.high > HIGHEST_SUV:
+            found.append(NO_SUV.format(name=name, high=float(source.max())))
     if share < COVERED:
         found.append(PARTLY.format(first=names[0], second=names[1], share=share))
     return found

@@ -85,10 +85,10 @@ def _grid(measured: KSpace, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.floa
 
 
 def _middle(volume: Volume, measured: KSpace) -> Volume:
-    """The pixels that are the image."""
+    """The pixels that are the image: the pixel n // 2, which the transform has in the middle, stays in the middle."""
     if measured.grid is None:
         return volume
-    starts = [(n - m) // 2 for n, m in zip(volume.shape, measured.grid.size, strict=False)]
+    starts = [n // 2 - m // 2 for n, m in zip(volume.shape, measured.grid.size, strict=False)]
     cut = volume.array[tuple(slice(s, s + m) for s, m in zip(starts, measured.grid.size, strict=True))]
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :2] @ np.array(starts, float)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
+from torch.nn.functional import max_pool3d
 
 from trainers.data.volumes import VolumeError
 from trainers.networks.blocks import resize
@@ -122,6 +123,10 @@ class Measurement(ABC):
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """How far an image (b, 1, *size) contradicts the measurement, at each voxel, in the image's units."""
 
+    def most_doubt(self, measured: Measured) -> torch.Tensor | None:
+        """The largest error that is to be expected of each voxel, (b, 1, *size), if the measurement bounds it."""
+        return None
+
     def unit(self, array: npt.NDArray[Any]) -> Unit:
         """Brings a volume to zero mean and unit deviation, a magnitude to a mean square of one; its zero stays zero."""
         if not self.magnitude:
@@ -182,6 +187,16 @@ class SuperResolution(Measurement):
     def residual(self, image: torch.Tensor, measured: Measured) -> torch.Tensor:
         """Difference of the block averages."""
         return spread((block_average(image, self._all) - measured["coarse"]).abs(), self._all)
+
+    def most_doubt(self, measured: Measured) -> torch.Tensor:
+        """Half of the contrast of the coarse voxels around: the error of a fine one is hardly ever more.
+
+        A network that learned from tissue alone is unsure of what it has not seen, such as air, where nothing can be
+        far off.
+        """
+        coarse = measured["coarse"]
+        contrast = max_pool3d(coarse, 3, 1, 1) + max_pool3d(-coarse, 3, 1, 1)
+        return spread(contrast / 2, self.factors)
 
     def multiple(self) -> tuple[int, ...]:
         """Whole blocks."""

@@ -21,6 +21,7 @@ from trainers.tasks.reconstruction.measurement import Measured, Measurement, Sca
 
 Floats = npt.NDArray[np.float32]
 HOUNSFIELD = Unit(0.0, 500.0)
+SQUARE = 0.01  # a pixel whose sides differ by more than this share of the longer one is not square
 LOWEST, HIGHEST = -1024.0, 3071.0  # HU: twelve bits
 PERCENT = Unit(0.0, 100.0)
 """Of the mean signal of tissue: the unit of an MR that was made of something else."""
@@ -62,6 +63,14 @@ def check_values(modality: str, array: npt.NDArray[Any]) -> None:
     if modality == "MR" and low < 0:
         hint = "Give the magnitude as the scanner has it; a CT has values below 0."
         raise VolumeError("cannot_process", "The image has values below 0; the magnitude of an MR has none.", hint)
+
+
+def _check_square(spacing: Sequence[float]) -> None:
+    """Raises VolumeError unless pixels are square in the slice: all projections have rays of one distance."""
+    if abs(spacing[0] - spacing[1]) > SQUARE * max(spacing[:2]):
+        sides = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm"
+        hint = "Resample the slices to square pixels."
+        raise VolumeError("cannot_process", f"The CT has pixels of {sides}; a lower dose needs square ones.", hint)
 
 
 class Paired(Measurement):
@@ -115,8 +124,13 @@ class LowDoseCT(Paired):
     views: int = 360
 
     def prepare(self, scan: Scan, seed: int = 0) -> Floats:
-        """The slice and what a lower dose makes of it, (2, x, y, z)."""
+        """The slice and what a lower dose makes of it, (2, x, y, z).
+
+        Raises:
+            VolumeError: values that are no Hounsfield units, or pixels that are not square.
+        """
         check_values("CT", scan.array[0])
+        _check_square(scan.spacing)
         clean, random = np.clip(scan.array[0], LOWEST, HIGHEST), np.random.default_rng(seed)
         noisy = np.empty_like(clean)
         for k in range(clean.shape[2]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -88,9 +88,14 @@ class Runner:
 
     def _infer(self, name: str, measured: Measured, views: bool) -> Reconstruction:
         mirrors = self.measurement.mirrors if views else ()
+        found = self._mean(name, measured, mirrors) if mirrors else self._once(name, measured)
+        most = self.measurement.most_doubt(measured)
+        if most is None:
+            return found
+        return found._replace(log_error=torch.minimum(found.log_error, most.clamp(min=1e-6).log()))
+
+    def _mean(self, name: str, measured: Measured, mirrors: Sequence[tuple[int, ...]]) -> Reconstruction:
         first = self._once(name, measured)
-        if not mirrors:
-            return first
         total, squares, error = first.image.clone(), first.image.square(), expected_error(first.log_error)
         for axes in mirrors:
             image, log_error = (x.flip(axes) for x in self._once(name, {k: v.flip(axes) for k, v in measured.items()}))

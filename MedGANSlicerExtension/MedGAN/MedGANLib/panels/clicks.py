@@ -12,6 +12,7 @@ from ..state import counted
 from ..workflow import State
 from .click_input import ClickInput
 from .click_marks import ClickMarks
+from .keyboard import stop_before, tab_through
 from .look import allow, put_text, safe
 from .shared import Shared
 
@@ -89,6 +90,7 @@ class ClicksPanel:
         for place, label in enumerate([*adding, *taking]):
             self._buttons[label] = button = self._make_button(label, place + 1 if label in adding else 0)
             self._grid.addWidget(button, place // COLUMNS, place % COLUMNS)
+        tab_through(stop_before(self._ui.scribbleBox), self._ui.clickButtonsFrame)
 
     def _make_button(self, label: str, number: int) -> Any:
         text = "Remove" if self._removes(label) else f"Add to {label}"

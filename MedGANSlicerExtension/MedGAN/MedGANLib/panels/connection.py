@@ -17,6 +17,8 @@ from .shared import Shared
 
 IN_SETTINGS = ("token_required", "tls_failed", "timed_out")
 """Codes of failures that a change of the connection settings may help."""
+CONNECT_TIP = "Tests the connection and reads what the server offers"
+LEAVE_TIP = "Cancels what is under way and connects to the server that is typed in"
 FORGET_TIP = "Takes back what you agreed to: before the next upload to any server you are asked again"
 
 
@@ -38,13 +40,14 @@ class ConnectionPanel:
         ui.authorEdit.connect("textChanged(QString)", self._name_author)
         ui.connectButton.connect("clicked()", self.connect)
         ui.addressBox.lineEdit().connect("returnPressed()", self.connect)
+        ui.addressBox.lineEdit().connect("textChanged(QString)", lambda text: self._allow(shared.state))
         ui.accessButton.connect("toggled(bool)", ui.accessFrame.setVisible)
         ui.forgetButton.connect("clicked()", self._forget)
 
     def connect(self) -> None:
-        """Tests the connection with what is typed in."""
+        """Tests the connection with what is typed in; another server is connected to whatever is under way."""
         ui = self._ui
-        if self._shared.idle:
+        if self._shared.idle or self._elsewhere():
             address, authority = ui.addressBox.currentText.strip(), ui.certificateEdit.currentPath or None
             token = self._token(address)
             preferences.remember_timeout(ui.timeoutSpin.value)
@@ -69,9 +72,7 @@ class ConnectionPanel:
 
     def show(self, state: State) -> None:
         """Draws the connection."""
-        allow(
-            self._ui.connectButton, state.job is None, "Tests the connection and reads what the server offers", "Busy."
-        )
+        self._allow(state)
         agreed = preferences.has_consents() or self._shared.workflow.consents.given
         allow(self._ui.forgetButton, agreed, FORGET_TIP, "You have agreed to nothing.")
         put_text(self._ui.serverLabel, self._server_text(state))
@@ -79,6 +80,16 @@ class ConnectionPanel:
         if state.connected and state.address != self._remembered:
             self._remembered = state.address
             preferences.remember_address(state.address)
+
+    def _allow(self, state: State) -> None:
+        elsewhere = state.job is not None and self._elsewhere()
+        busy = "Busy. Cancel, or enter another server's address."
+        allow(self._ui.connectButton, state.job is None or elsewhere, LEAVE_TIP if elsewhere else CONNECT_TIP, busy)
+
+    def _elsewhere(self) -> bool:
+        """Whether the address of another server is typed in than of the one that is at work, or is tried."""
+        typed = self._ui.addressBox.currentText.strip()
+        return bool(typed) and _server_at(typed) != self._given[0]
 
     def _open_settings(self, report: Optional[ConnectionReport]) -> None:
         """Opens the settings, once for each report, when it asks for a change of them."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import qt
 import slicer
 
+from ..consents import ConsentBook
 from ..label_import import KEEP, REPLACE
 from ..state import RAW, RESULT, SHAPE, VOLUME, counted
 from ..workflow import ConsentRequest
@@ -48,6 +49,12 @@ def consent_text(request: ConsentRequest) -> str:
     if _in_the_clear(request.server):
         lines.append("<b>The connection is not encrypted.</b> Others on the network could read the images.")
     return "<p>" + "</p><p>".join(lines) + "</p>"
+
+
+def when_sent(consents: ConsentBook, server: str, stored: bool) -> str:
+    """Returns the end of a sentence on a volume that is about to be sent: whether there will be a question before."""
+    agreed = consents.covers(server, stored) or preferences.has_consent(server, stored)
+    return "as you agreed, without another question" if agreed else "after you agree"
 
 
 def _with_bold_start(sentence: str) -> str:

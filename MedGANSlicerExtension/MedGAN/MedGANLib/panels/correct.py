@@ -8,6 +8,7 @@ import slicer
 
 from ..records import ModelInfo
 from ..workflow import State
+from .consent import when_sent
 from .look import allow, dots, put_text, safe, swatch
 from .shared import Shared
 
@@ -46,7 +47,8 @@ class CorrectPanel:
         model = self._shared.learner
         lines = [labels_text(model)] if model and model.labels else []
         if state.study is not None and not state.study.image_id and self._shared.segmentation is not None:
-            lines.append("Submitting adds this volume to the server's studies, after you agree.")
+            when = when_sent(self._shared.workflow.consents, state.address, stored=True)
+            lines.append(f"Submitting adds this volume to the server's studies, {when}.")
         return "<br>".join(lines)
 
     def _open(self, segmentation: Any, volume: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..workflow import State
 from .inputs import InputsForm
 from .judge import JudgePanel
+from .keyboard import tab_through
 from .look import allow
 from .models import ModelChooser
 from .shared import Shared
@@ -30,8 +31,10 @@ class DetectPanel:
     def show(self, state: State) -> None:
         """Draws the models and what can be done."""
         model = self._models.model
-        if self._models.show():
-            self.inputs.draw(model.input_names if model else (), model.inputs if model else ())
+        if self._models.show() and model is not None:
+            self.inputs.draw(model.input_names, model.inputs)
+            tab_through(self._ui.detectionModelBox, self._ui.detectionInputsFrame)
+        self._ui.detectionInputsFrame.setVisible(model is not None)
         self.inputs.follow(self._shared.volume)
         self._allow()
 

@@ -30,6 +30,7 @@ class FindingsPanel:
         self._by_size = False
         self._make_table()
         self._ui.findingsTable.connect("cellClicked(int,int)", self._point)
+        self._ui.findingsTable.connect("cellActivated(int,int)", self._point)  # the Enter key
         self._ui.findingsTable.horizontalHeader().connect("sectionClicked(int)", self._sort)
 
     def _make_table(self) -> None:
@@ -122,5 +123,5 @@ def findings_text(findings: Findings, rows: int, by_size: bool) -> str:
 def _cell(text: str) -> Any:
     cell = qt.QTableWidgetItem(text)
     cell.setTextAlignment(qt.Qt.AlignCenter)
-    cell.setToolTip("A click shows the hottest voxel in the slice views")
+    cell.setToolTip("A click, or Enter, shows the hottest voxel in the slice views")
     return cell

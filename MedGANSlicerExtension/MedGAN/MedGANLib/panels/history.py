@@ -9,7 +9,7 @@ from ..histories import LabelEntry, LabelHistory
 from ..workflow import State
 from .look import allow, put_text
 from .shared import Shared
-from .tables import fill_table, prepare_table
+from .tables import choose_row, fill_table, prepare_table
 
 COLUMNS = ("#", "Time", "Author", "What")
 WHAT, ROWS = 3, 5
@@ -49,6 +49,10 @@ class HistoryPanel:
         row, entries = self._ui.historyTable.currentRow(), self._entries()
         return entries[row] if 0 <= row < len(entries) else None
 
+    def _key(self) -> Optional[Tuple[str, int]]:
+        entry = self.chosen()
+        return (self._listed.label, entry.number) if self._listed and entry else None
+
     def _entries(self) -> Tuple[LabelEntry, ...]:
         """The newest first."""
         return self._listed.entries[::-1] if self._listed else ()
@@ -66,10 +70,11 @@ class HistoryPanel:
     def _fill(self, listed: Optional[LabelHistory]) -> None:
         if listed == self._listed:
             return
-        self._listed = listed
+        chosen, self._listed = self._key(), listed
         rows = [row_texts(entry, listed) for entry in self._entries()]
         tips = [" ".join(word for word in (entry.model, entry.version) if word) for entry in self._entries()]
         fill_table(self._ui.historyTable, rows, tips, ROWS)
+        choose_row(self._ui.historyTable, [(listed.label, e.number) for e in self._entries()] if listed else [], chosen)
         self._ui.historyTable.setVisible(bool(rows))
         put_text(self._ui.historyLabel, history_text(listed))
 
@@ -87,7 +92,9 @@ class HistoryPanel:
             return "Choose a label in the table."
         if entry.action == "removed":
             return "There was no label then."
-        return "It counts already." if self._listed and entry.number == self._listed.current else ""
+        counting = next((e for e in self._entries() if self._listed and e.number == self._listed.current), None)
+        restored = counting is not None and counting.action == "restored" and counting.origin == entry.number
+        return "It counts already." if entry is counting or restored else ""
 
     def _undo(self) -> None:
         self._shared.workflow.undo_submit(self._shared.volume)

@@ -39,7 +39,9 @@ class InputsForm:
         self.selectors = {name: self._make_selector(self._captions[name]) for name in names}
         self._fields = {}
         for name, selector in self.selectors.items():
-            layout.addRow(qt.QLabel(self._captions[name]), selector)
+            title = qt.QLabel(self._captions[name])
+            title.setBuddy(selector)
+            layout.addRow(title, selector)
             selector.setCurrentNode(chosen.get(name))
             selector.connect("currentNodeChanged(vtkMRMLNode*)", self._node_changed)
             if name in measured:
@@ -129,7 +131,8 @@ class InputsForm:
         selector.addEnabled = selector.removeEnabled = False
         selector.noneDisplay = "choose a volume"
         selector.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        selector.toolTip = f"{text}: it is sent when you run the model, after you agree, unless it is the server's own"
+        when = "it is sent when you run the model, once you have agreed, unless it is the server's own"
+        selector.toolTip = f"{text}: {when}"
         selector.setMRMLScene(slicer.mrmlScene)
         return selector
 

@@ -7,6 +7,7 @@ from typing import Any, Optional, Tuple
 from ..records import ModelInfo
 from ..verdicts import ABNORMAL, NONE, NORMAL, MarkedStudies
 from ..workflow import State
+from .consent import when_sent
 from .inputs import InputsForm
 from .look import allow, put_text, safe
 from .shared import Shared
@@ -43,7 +44,8 @@ class JudgePanel:
         for kind, button in self._buttons.items():
             missing = self._missing(state, volume) or _pointless(kind, verdict)
             allow(button, not missing, TIPS[kind], missing)
-        put_text(self._ui.verdictOfLabel, study_text(image, verdict, volume))
+        when = when_sent(self._shared.workflow.consents, state.address, stored=True)
+        put_text(self._ui.verdictOfLabel, study_text(image, verdict, volume, when))
         put_text(self._ui.markedLabel, marked_text(state.marked.get(model.name)))
 
     def _volume(self) -> Any:
@@ -77,14 +79,14 @@ def _pointless(kind: str, verdict: str) -> str:
     return f"It is marked {kind} already." if kind else "It is not marked."
 
 
-def study_text(image: str, verdict: str, volume: Any) -> str:
-    """Returns how a study is marked, as rich text."""
+def study_text(image: str, verdict: str, volume: Any, when: str) -> str:
+    """Returns how a study is marked, as rich text; `when` says whether there is a question before it is sent."""
     if volume is None:
         return ""
     name = safe(image or volume.GetName())
     if verdict:
         return f"Study <b>{name}</b> is marked <b>{verdict}</b>."
-    where = "" if image else " Marking it adds it to the server's studies, after you agree."
+    where = "" if image else f" Marking it adds it to the server's studies, {when}."
     return f"Study <b>{name}</b> is not marked.{where}"
 
 

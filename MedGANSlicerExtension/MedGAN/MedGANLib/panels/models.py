@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..records import ModelInfo
+from .keyboard import tab_through
 from .look import dots, main_metric, put_text, safe
 from .options import OptionsForm
 from .shared import Offer, Shared
@@ -25,6 +26,8 @@ class ModelChooser:
         self._chosen = chosen
         self._listed: Tuple[Tuple[str, str], ...] = ()
         self._shown: Optional[ModelInfo] = None
+        self._drawn: Optional[ModelInfo] = None
+        self._saved: Mapping[str, Any] = {}
         self.form = OptionsForm(self._frame)
         self._box.connect("currentIndexChanged(int)", self._choose)
 
@@ -34,16 +37,26 @@ class ModelChooser:
         return self._offer.model
 
     def show(self) -> bool:
-        """Draws what there is; returns whether it is another model than before."""
+        """Draws what there is; returns whether it is another model than before, or the form of another scene."""
         self._list()
-        return self._describe(self.model)
+        opened = self._is_opened(self.model)
+        return self._describe(self.model, opened)
 
     def values(self) -> Dict[str, Any]:
         """Returns the options as they are set, and keeps them with the scene."""
         values, model = self.form.values(), self.model
         if model:
+            self._saved = dict(values)  # before they are kept, so that they are not taken for those of another scene
             self._shared.keep_options(model.name, values)
         return values
+
+    def _is_opened(self, model: Optional[ModelInfo]) -> bool:
+        """Whether a scene was opened that has options of the model other than those that are known here."""
+        if self._shared.parameters is None:
+            self._saved = {}  # the scene is closed; the next one's options count, also when they are the same
+        saved = self._shared.options_of(model.name) if model else {}
+        known, self._saved = self._saved, saved or self._saved
+        return bool(saved) and saved != known
 
     def _list(self) -> None:
         """Lists the models, and shows the chosen one, which a scene that was opened may have changed."""
@@ -63,25 +76,30 @@ class ModelChooser:
             self._offer.choose(self._listed[index][0])
             self._chosen()
 
-    def _describe(self, model: Optional[ModelInfo]) -> bool:
-        if model == self._shown:
+    def _describe(self, model: Optional[ModelInfo], opened: bool) -> bool:
+        if model == self._shown and not opened:
             return False
-        earlier, self._shown = self._shown, model
+        self._shown = model
         put_text(self._label, model_text(model) if model else "")
         self._label.toolTip = provenance(model) if model else ""
-        self._draw_options(model, earlier)
+        if model is not None:
+            self._draw_options(model, opened)
+        self._frame.setVisible(model is not None and bool(self.form.fields))
         return True
 
-    def _draw_options(self, model: Optional[ModelInfo], earlier: Optional[ModelInfo]) -> None:
-        """A new version of the model that is shown leaves what the user has set and placed as it is."""
+    def _draw_options(self, model: ModelInfo, opened: bool) -> None:
+        """A new version of the model that was shown, or a new connection, leaves what the user has set and placed.
+
+        So the form stays while there is no model at all. The options of a scene that was opened go before.
+        """
         kept: Dict[str, Any] = {}
-        if model is not None and earlier is not None and model.name == earlier.name:
+        earlier, self._drawn = self._drawn, model
+        if earlier is not None and model.name == earlier.name and not opened:
             if model.option_properties == earlier.option_properties:
                 return
             kept = self.form.values()
-        saved = {**self._shared.options_of(model.name), **kept} if model else {}
-        self.form.draw(model.option_properties if model else {}, saved)
-        self._frame.setVisible(bool(self.form.fields))
+        self.form.draw(model.option_properties, {**self._shared.options_of(model.name), **kept})
+        tab_through(self._box, self._frame)
 
 
 def model_text(model: ModelInfo) -> str:

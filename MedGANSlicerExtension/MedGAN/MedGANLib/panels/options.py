@@ -55,6 +55,7 @@ class OptionsForm:
         if field.caption:
             caption = qt.QLabel(field.caption)
             caption.toolTip = field.widget.toolTip
+            caption.setBuddy(field.widget)
             self._layout.addRow(caption, field.widget)
         else:
             self._layout.addRow(field.widget)

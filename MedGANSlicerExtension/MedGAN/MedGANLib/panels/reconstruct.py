@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..workflow import State
 from .inputs import InputsForm
+from .keyboard import tab_through
 from .look import allow
 from .models import ModelChooser
 from .shared import Shared
@@ -28,8 +29,10 @@ class ReconstructPanel:
     def show(self, state: State) -> None:
         """Draws the models and what can be done."""
         model = self._models.model
-        if self._models.show():
-            self.inputs.draw(model.input_names if model else (), model.inputs if model else ())
+        if self._models.show() and model is not None:
+            self.inputs.draw(model.input_names, model.inputs)
+            tab_through(self._ui.reconstructionModelBox, self._ui.inputsFrame)
+        self._ui.inputsFrame.setVisible(model is not None)
         self.inputs.follow(self._shared.volume)
         self._allow()
 

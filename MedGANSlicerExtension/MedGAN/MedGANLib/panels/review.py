@@ -11,7 +11,7 @@ from ..workflow import State
 from .look import allow, put_text
 from .quality import light_of
 from .shared import Shared
-from .tables import fill_table, prepare_table
+from .tables import choose_row, fill_table, prepare_table
 
 COLUMNS = ("Study", "Expected", "Dice", "Version")
 STUDY, LIGHT = 0, 1
@@ -72,9 +72,10 @@ class ReviewPanel:
     def _fill(self, listed: Optional[ReviewList]) -> None:
         if listed == self._listed:
             return
-        self._listed = listed
+        chosen, self._listed = self.chosen(), listed
         studies = listed.studies if listed else ()
         fill_table(self._ui.reviewTable, [row_texts(s) for s in studies], [tip_of(s) for s in studies], ROWS)
+        choose_row(self._ui.reviewTable, [s.id for s in studies], chosen.id if chosen else None)
         for row, study in enumerate(studies):
             self._ui.reviewTable.item(row, LIGHT).setForeground(_brush(study.light))
         put_text(self._ui.reviewLabel, review_text(listed) if listed else "The list has not come yet.")

@@ -9,7 +9,7 @@ from ..records import TrainingStatus
 from ..workflow import State
 from .look import allow, dots, put_text, safe
 from .shared import Shared
-from .tables import fill_table, prepare_table
+from .tables import choose_row, fill_table, prepare_table
 
 COLUMNS = ("Time", "Model", "By", "State", "Verdict")
 MODEL, VERDICT = 1, 4
@@ -35,8 +35,9 @@ class RunsPanel:
         self._read_once(state)
         runs = state.runs or ()
         if runs != self._listed:
-            self._listed = runs
+            chosen, self._listed = self.chosen(), runs
             fill_table(self._ui.runsTable, [self._texts(run) for run in runs], [tip_of(run) for run in runs], ROWS)
+            choose_row(self._ui.runsTable, [run.run for run in runs], chosen.run if chosen else None)
         self._ui.runsFrame.setVisible(bool(runs))
         self._allow()
 

@@ -7,6 +7,9 @@ from ..workflow import Message, State
 from .look import frame_style, put_text, safe
 from .shared import Shared
 
+MARKS = {"success": "✓ ", "warning": "⚠ ", "error": "✗ "}
+"""Kind of a message -> what says so to those who do not see the colour."""
+
 
 class StatusPanel:
     """Always visible. The cancel button is there, and alive, as long as there is something to cancel."""
@@ -27,7 +30,7 @@ class StatusPanel:
 
     def _show_message(self, message: Message) -> None:
         self._color(message.kind)
-        put_text(self._ui.messageLabel, f"<b>{safe(message.text)}</b>")
+        put_text(self._ui.messageLabel, f"<b>{MARKS.get(message.kind, '')}{safe(message.text)}</b>")
         put_text(self._ui.hintLabel, "<br>".join(safe(line) for line in (message.hint, *message.details) if line))
 
     def _show_job(self, job: Job) -> None:

@@ -8,6 +8,7 @@ import qt
 
 from .. import volumes
 from ..workflow import State
+from .consent import when_sent
 from .look import allow, put_text, safe
 from .shared import Shared
 
@@ -57,4 +58,7 @@ class StudyPanel:
             why = f"<br>{safe(offered.reason)}" if offered and offered.id == study.image_id and offered.reason else ""
             return f"{made}Study <b>{safe(study.image_id)}</b> of the server: nothing is sent to run a model.{why}"
         kept = " If you submit it, the server keeps it marked as synthetic." if synthetic else ""
-        return f"{made}Not at the server: it is sent when you run a model, after you agree.{kept}"
+        at_server = volumes.known_id(volume, state.address) if state.connected else ""
+        why = "Its voxels are not those that the server has" if at_server else "Not at the server"
+        when = when_sent(self._shared.workflow.consents, state.address, stored=False)
+        return f"{made}{why}: it is sent when you run a model, {when}.{kept}"

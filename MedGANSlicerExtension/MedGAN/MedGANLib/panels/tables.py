@@ -35,3 +35,20 @@ def fill_table(table: Any, rows: Sequence[Sequence[str]], tips: Sequence[str], m
             cell.setToolTip(tips[row])
             table.setItem(row, column, cell)
     table.setFixedHeight(ROW * max(1, min(len(rows), most)) + HEADER)
+
+
+def choose_row(table: Any, keys: Sequence[Any], key: Any) -> None:
+    """Chooses the row of what was chosen before the table was filled anew, wherever it is now.
+
+    Without that, the place in the table would stay chosen, and a button would act on what has come there meanwhile.
+
+    Args:
+        table: The table.
+        keys: What stands in its rows.
+        key: What was chosen; None when nothing was. No row is chosen when it is not there any more.
+    """
+    if key is not None and key in keys:
+        table.selectRow(keys.index(key))
+    else:
+        table.setCurrentCell(-1, -1)
+        table.clearSelection()

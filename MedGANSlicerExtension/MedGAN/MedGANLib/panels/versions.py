@@ -11,6 +11,7 @@ from ..workflow import State
 from .consent import ask_force
 from .look import allow, dots, main_metric, put_text, safe
 from .shared import Shared
+from .tables import choose_row
 
 COLUMNS = ("Version", "Origin", "State", "Score", "Made")
 SERVE_TIP = "Everyone who uses the server gets this version from the next run on; can be taken back the same way"
@@ -81,14 +82,19 @@ class VersionsPanel:
     def _fill(self, listed: Optional[VersionList]) -> None:
         if listed == self._listed:
             return
-        self._listed = listed
+        chosen, self._listed = self._key(), listed
         table = self._ui.versionsTable
         table.clearContents()
         table.rowCount = len(listed.versions) if listed else 0
         for row, version in enumerate(listed.versions if listed else ()):
             for column, text in enumerate(row_texts(version)):
                 table.setItem(row, column, self._cell(text, version))
+        choose_row(table, [(listed.model, v.version) for v in listed.versions] if listed else [], chosen)
         self._selected()
+
+    def _key(self) -> Optional[Tuple[str, str]]:
+        version = self.chosen()
+        return (self._listed.model, version.version) if self._listed and version else None
 
     @staticmethod
     def _cell(text: str, version: VersionInfo) -> qt.QTableWidgetItem:
