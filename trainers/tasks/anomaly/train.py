@@ -46,8 +46,8 @@ def train(
     """Trains a recipe on the healthy images of a set and writes weights, spec, card and split to `out`.
 
     Abnormal images of the set are only measured on, and those of patients with healthy images only if these were left
-    for the test. Of several processes started by torchrun only the first one
-    calibrates, measures and writes. A stage that is done is not done again; one that was stopped goes on.
+    for the test. Of several processes started by torchrun only the first one calibrates, measures and writes. A stage
+    that is done is not done again; one that was stopped goes on.
 
     Args:
         recipe: what to train.

@@ -24,7 +24,7 @@ from trainers.spec import ModelSpec
 from trainers.tasks.segmentation.correcting import spoil_some
 from trainers.tasks.segmentation.hard import harden
 from trainers.tasks.segmentation.infer import Segmenter
-from trainers.tasks.segmentation.quality import FEWEST, PART, Calibration, Signs
+from trainers.tasks.segmentation.quality import PART, Calibration, Signs
 from trainers.tasks.segmentation.samples import load_case, load_samples
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 
@@ -197,7 +197,10 @@ def calibrate(
 ) -> Calibration | None:
     """Calibrates a model's discriminator on patients not trained on; None if it finds too little in them."""
     observed = observe(segmenter, cases, judging.strengths)
-    return Calibration.fit(*observed) if len(observed[0]) >= FEWEST and len(set(observed[2])) > 1 else None
+    try:
+        return Calibration.fit(*observed)
+    except ValueError:
+        return None
 
 
 def spoiled(image: Volume, strength: float, seed: int) -> Volume:
