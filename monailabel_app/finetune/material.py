@@ -133,7 +133,7 @@ class Gathering:
                 found.cases.append(case)
                 found.patients[study] = self._patient(study, known)
         found.synthetic.sort(key=lambda case: -self.datastore.get_image_info(case.id).get("ts", 0))
-        check_enough(len(found.cases), len(found.synthetic))
+        check_enough(len(found.cases), len(found.synthetic), found.skipped)
         return found
 
     def material(self, options: dict[str, Any], run: Run) -> Material:

@@ -40,17 +40,19 @@ def patient_of(study: str, pattern: str = "", known: str = "") -> str:
     return str(match.group(1) if match.groups() and match.group(1) else match.group())
 
 
-def check_enough(studies: int, synthetic: int = 0) -> None:
+def check_enough(studies: int, synthetic: int = 0, left_out: Sequence[str] = ()) -> None:
     """Raises MedGANError `too_few_labels` if there is nothing to learn from.
 
     Args:
         studies: acquired ones with labels. One is enough to learn from; what it can promise is told with the run.
         synthetic: labelled ones beside them, which help to learn but cannot stand for patients.
+        left_out: labelled ones that cannot be learned from, each with the reason.
     """
     if studies:
         return
     message = "No labelled study can be learned from."
     message += f" Synthetic ones do not count; there are {synthetic}." if synthetic else ""
+    message += f" Left out: {len(left_out)}, of them {left_out[0]}" if left_out else ""
     raise MedGANError("too_few_labels", message, "Label at least one and submit it as final.")
 
 

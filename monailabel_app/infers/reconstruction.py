@@ -100,7 +100,8 @@ class ReconstructionInfer(ImageInfer):
         slices, _, width, lines = measured.samples.shape
         check_size((width, lines, slices))
         started, strength = time.perf_counter(), options.get("strength", 0.0)
-        result = loaded.reconstruct_kspace(measured, strength, monitor)
+        views = bool(options.get("test_time_augmentation", True))
+        result = loaded.reconstruct_kspace(measured, strength, monitor, views)
         seconds = {"read": started - clock, "infer": time.perf_counter() - started}
         return self._outcome(result, options, seconds)
 

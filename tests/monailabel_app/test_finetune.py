@@ -98,7 +98,7 @@ def test_labels_that_cannot_be_learned_from_are_left_out_with_the_reason(shipped
     assert "9" in found.skipped[0] and "another_model" in found.skipped[1]
     for study in ("p2_a", "p3_a", "p4_a"):
         store.remove_label(study, "final")
-    with pytest.raises(MedGANError, match="No labelled study"):
+    with pytest.raises(MedGANError, match="No labelled study can be learned from. Left out: 2, of them p0_a: .*9"):
         task.labelled(store)
 
 

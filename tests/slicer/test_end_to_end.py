@@ -173,7 +173,10 @@ def test_a_local_volume_becomes_a_study(workflow: Workflow, scene: Scene, server
 
 
 def test_train_to_a_verdict_and_look_at_versions(workflow: Workflow, scene: Scene) -> None:
-    """Runs last: it needs the labels that the other tests have submitted."""
+    for _ in range(2):
+        workflow.wait(workflow.next_sample("first"), 60)
+        workflow.wait(workflow.run_model(MODEL, options={"test_time_augmentation": False}), 120)
+        workflow.wait(workflow.submit(MODEL), 60)
     workflow.wait(workflow.start_training(MODEL, {"max_epochs": 1}), 60)
     waits = workflow.wait(workflow.start_training(MODEL), 60)
     assert (waits.state, waits.position) == ("queued", 1)

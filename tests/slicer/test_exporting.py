@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,8 @@ def test_cancelled_while_it_arrives_leaves_nothing(
     from MedGANLib import dicom_calls
 
     def stop(blocks: Any, path: Path) -> str:
+        while submitted.state.job is None:  # the worker may be faster than the thread that started it
+            time.sleep(0.001)
         submitted.cancel()
         return save(blocks, path)
 

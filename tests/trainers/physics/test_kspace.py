@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.physics.kspace import KINDS, CartesianMask, contradiction, keep_measured, to_image, to_kspace, zero_filled
+from trainers.physics.kspace import (
+    KINDS,
+    CartesianMask,
+    contradiction,
+    keep_measured,
+    mirrored,
+    to_image,
+    to_kspace,
+    zero_filled,
+)
 
 
 def image(seed: int = 0, *size: int) -> torch.Tensor:
@@ -68,6 +77,18 @@ def test_what_was_measured_stays_exactly(seed: int, scale: float, acceleration: 
     others = (to_kspace(better) - to_kspace(guess)) * (1 - mask)
     assert others.abs().max() < 1e-5 * 10**scale * 10, "and what was not measured is as guessed"
     assert contradiction(zero_filled(kspace, mask), kspace, mask).max() / kspace.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("axes", [(-2,), (-1,), (-2, -1)])
+@pytest.mark.parametrize("size", [(12, 16), (13, 17)])
+def test_mirrored_k_space_is_that_of_the_mirrored_image(axes: tuple[int, ...], size: tuple[int, int]) -> None:
+    mask = torch.from_numpy(CartesianMask(3.0).lines(size[1], 5)).float().reshape(1, 1, -1)
+    kspace = to_kspace(image(3, 2, *size)) * mask
+    other, lines = mirrored(kspace, mask, axes)
+    assert torch.allclose(to_image(other), to_image(kspace).flip(axes), atol=1e-5)
+    assert not (other * (1 - lines)).any() and lines.sum() == mask.sum()
+    back, same = mirrored(other, lines, axes)
+    assert torch.allclose(back, kspace, atol=1e-5) and torch.equal(same, mask)
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from trainers.data.volumes import Volume, VolumeError, same_grid
 from trainers.networks import build
+from trainers.physics.kspace import mirrored
 from trainers.spec import WEIGHTS_FILE, ModelSpec, save_weights
 from trainers.tasks.reconstruction.kspace import simulate
 from trainers.tasks.reconstruction.models import open_model
@@ -56,6 +59,27 @@ def test_it_says_that_it_was_simulated(model: UndersampledReconstructor) -> None
 def test_the_same_seed_leaves_out_the_same_lines(model: UndersampledReconstructor) -> None:
     one, two, other = (model.reconstruct({"image": head([0, 1, 2])}, seed=seed).image.array for seed in (1, 1, 2))
     assert np.array_equal(one, two) and not np.array_equal(one, other)
+
+
+def test_the_mean_of_mirrored_views_is_the_same_of_a_mirrored_image(model: UndersampledReconstructor) -> None:
+    """Of one view it is not: a network's weights are not symmetric."""
+    measured = simulate(head([0, 1, 2]), 3.0)
+    samples, mask = torch.from_numpy(measured.samples), torch.from_numpy(measured.lines).float().reshape(1, 1, 1, -1)
+    kspace, lines = mirrored(samples, mask, (-2, -1))
+    opposite = replace(measured, samples=kspace.numpy(), lines=lines[0, 0, 0].numpy().astype(bool))
+    for views, same in ((True, True), (False, False)):
+        one, other = (model.reconstruct_kspace(k, views=views) for k in (measured, opposite))
+        assert np.allclose(one.image.array, other.image.array[::-1, ::-1], atol=0.05) is same
+        assert np.allclose(one.uncertainty.array, other.uncertainty.array[::-1, ::-1], atol=0.05) is same
+        assert one.contradiction is not None and one.contradiction < 1e-6
+
+
+def test_views_can_be_switched_off_and_much_is_looked_at_once(model: UndersampledReconstructor) -> None:
+    volume = {"image": head([0, 1, 2])}
+    often, once = (model.reconstruct(volume, test_time_augmentation=on).image.array for on in (True, False))
+    assert not np.array_equal(often, once)
+    model.most_viewed = 18 * 21 * 5 - 1
+    assert np.array_equal(model.reconstruct(volume).image.array, once)
 
 
 def test_what_cannot_be_is_told(model: UndersampledReconstructor) -> None:

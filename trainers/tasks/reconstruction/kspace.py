@@ -27,6 +27,7 @@ def reconstruct_kspace(
     strength: float = 0.0,
     affine: npt.NDArray[np.float64] | None = None,
     monitor: Monitor = Monitor(),
+    views: bool = True,
 ) -> Reconstructed:
     """Reconstructs slices, coil by coil, and joins coils by the root of their sum of squares.
 
@@ -38,6 +39,7 @@ def reconstruct_kspace(
         affine: of the image (x, y, slice), if it is known; else it has the voxel size that the file tells, and its
             origin in the middle.
         monitor: hears `progress`; may cancel.
+        views: whether the safe image is the mean over mirrored views; much k-space is looked at once.
 
     Returns:
         The magnitude, without what was measured beside the image along the readout; `contradiction` is the largest
@@ -52,6 +54,7 @@ def reconstruct_kspace(
     if min(measured.samples.shape[2:]) < SMALLEST:
         raise VolumeError("cannot_process", f"Slices of {measured.samples.shape[2:]} samples are too small.")
     reconstructor.check_strength(strength)
+    views = views and reconstructor.looks_often(measured.samples.size)
     slices, _, width, lines = measured.samples.shape
     mask = torch.from_numpy(measured.lines.astype(np.float32)).reshape(1, 1, 1, lines)
     scale = reconstructor.measurement.unit(measured.samples).scale  # of the image too: the transform is unitary
@@ -60,7 +63,8 @@ def reconstruct_kspace(
     for number, coils in enumerate(measured.samples):
         monitor.check()
         for part in torch.from_numpy(coils[:, None] / scale).split(COILS):
-            made, error = reconstructor.blend({"kspace": part, "mask": mask.expand(len(part), -1, -1, -1)}, strength)
+            given = {"kspace": part, "mask": mask.expand(len(part), -1, -1, -1)}
+            made, error = reconstructor.blend(given, strength, views)
             worst = max(worst, float(contradiction(made, part, mask).max()))
             image[..., number] += made.abs().square().sum((0, 1)).numpy()
             doubt[..., number] += error.square().sum((0, 1)).numpy()

@@ -19,7 +19,7 @@ from torch.nn.functional import max_pool3d
 
 from trainers.data.volumes import VolumeError
 from trainers.networks.blocks import resize
-from trainers.physics.kspace import CartesianMask, contradiction, to_kspace, zero_filled
+from trainers.physics.kspace import CartesianMask, contradiction, mirrored, to_kspace, zero_filled
 from trainers.physics.noise import rician
 from trainers.physics.sampling import block_average, spread
 
@@ -104,8 +104,12 @@ class Measurement(ABC):
 
     @property
     def mirrors(self) -> tuple[tuple[int, ...], ...]:
-        """Axes of (b, k, *size) along which a network's input can be mirrored, for views beside the plain one."""
+        """Axes of images (b, c, *size) along which they can be mirrored, for views beside the plain one."""
         return ((2, 3), (3, 4), (2, 4)) if self.dimensions == 3 else ((2,), (3,), (2, 3))
+
+    def mirrored(self, measured: Measured, axes: tuple[int, ...]) -> Measured:
+        """What would have been measured of the mirrored image."""
+        return {name: values.flip(axes) for name, values in measured.items()}
 
     def fitted(self, prepared: Sequence[npt.NDArray[np.float32]]) -> Measurement:
         """The measurement with what its plain inversion learns from training images."""
@@ -252,10 +256,10 @@ class Undersampling(Measurement):
         ordered = sorted(self.accelerations, key=lambda a: abs(a - 4))
         return {f"{a:g}x": replace(self, accelerations=(a,)) for a in ordered}
 
-    @property
-    def mirrors(self) -> tuple[tuple[int, ...], ...]:
-        """None: k-space is no image."""
-        return ()
+    def mirrored(self, measured: Measured, axes: tuple[int, ...]) -> Measured:
+        """See there; along the readout, the lines, or both."""
+        kspace, mask = mirrored(measured["kspace"], measured["mask"], [axis - 4 for axis in axes])
+        return {"kspace": kspace, "mask": mask}
 
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:
         """exp(i p) of a quadratic polynomial p over each slice."""

@@ -60,9 +60,9 @@ class Runner:
     def run(self, name: str, measured: Measured, turns: int = 1, views: bool = True) -> Reconstruction:
         """What the weights of a name make of a measurement, in so many turns, on the CPU.
 
-        With `views` it is the mean over mirrored ones, if the measurement is an image: Lim et al., "Enhanced deep
-        residual networks for single image super-resolution", CVPRW 2017, section 3.4. Each of them agrees with the
-        measurement, so the mean does. Where they differ by more than the network expects to be off, that is doubted.
+        With `views` it is the mean over mirrored ones: Lim et al., "Enhanced deep residual networks for single image
+        super-resolution", CVPRW 2017, section 3.4. Each of them agrees with the measurement, so the mean does. Where
+        they differ by more than the network expects to be off, that is doubted.
         """
         found = self._pass(name, measured, views)
         for _ in range(turns - 1):
@@ -96,15 +96,15 @@ class Runner:
 
     def _mean(self, name: str, measured: Measured, mirrors: Sequence[tuple[int, ...]]) -> Reconstruction:
         first = self._once(name, measured)
-        total, squares, error = first.image.clone(), first.image.square(), expected_error(first.log_error)
+        total, squares, error = first.image.clone(), first.image.abs().square(), expected_error(first.log_error)
         for axes in mirrors:
-            image, log_error = (x.flip(axes) for x in self._once(name, {k: v.flip(axes) for k, v in measured.items()}))
+            image, log_error = (x.flip(axes) for x in self._once(name, self.measurement.mirrored(measured, axes)))
             total += image
-            squares += image.square()
+            squares += image.abs().square()
             error += expected_error(log_error)
         count = 1 + len(mirrors)
         mean = total / count
-        spread = (squares / count - mean.square()).clamp(min=0).sqrt()
+        spread = (squares / count - mean.abs().square()).clamp(min=0).sqrt()
         return Reconstruction(mean, torch.maximum(error / count, spread).log())
 
     def _once(self, name: str, measured: Measured) -> Reconstruction:

@@ -24,6 +24,8 @@ SIMULATED = (
 class UndersampledReconstructor(Reconstructor):
     """A model of undersampling, ready to run on images and on k-space."""
 
+    most_viewed = 2**21  # 320 x 320 x 20 samples: slices cost less than volumes
+
     def reconstruct(
         self, images: Mapping[str, Volume], strength: float = 0.0, monitor: Monitor = Monitor(), **options: Any
     ) -> Reconstructed:
@@ -33,7 +35,8 @@ class UndersampledReconstructor(Reconstructor):
             images: `image`, a magnitude. Slices lie across its thickest axis.
             strength: between the safe and the adversarial weights.
             monitor: hears `progress`; may cancel.
-            **options: `acceleration`, by default 4; `mask`, `random` (default) or `equispaced`; `seed` of both.
+            **options: `acceleration`, by default 4; `mask`, `random` (default) or `equispaced`; `seed` of both;
+                `test_time_augmentation`, on by default.
 
         Raises:
             VolumeError: values below 0, or slices too small to look at. ValueError: no such strength or mask.
@@ -44,7 +47,8 @@ class UndersampledReconstructor(Reconstructor):
         order = order_of(volume.affine, thick_last=True)
         turned = Volume(orientations.apply_orientation(np.asarray(volume.array), order), np.eye(4))
         measured = simulate(turned, float(told["acceleration"]), str(told["mask"]), int(told["seed"]))
-        found = reconstruct_kspace(self, measured, strength, turned.affine, monitor)
+        views = bool(told.get("test_time_augmentation", True))
+        found = reconstruct_kspace(self, measured, strength, turned.affine, monitor, views)
         return replace(
             found,
             image=back(found.image.array, order, volume.affine),
@@ -53,7 +57,7 @@ class UndersampledReconstructor(Reconstructor):
         )
 
     def reconstruct_kspace(
-        self, measured: KSpace, strength: float = 0.0, monitor: Monitor = Monitor()
+        self, measured: KSpace, strength: float = 0.0, monitor: Monitor = Monitor(), views: bool = True
     ) -> Reconstructed:
         """Reconstructs what a scanner measured; see `kspace.reconstruct_kspace`."""
-        return reconstruct_kspace(self, measured, strength, monitor=monitor)
+        return reconstruct_kspace(self, measured, strength, monitor=monitor, views=views)
