@@ -34,7 +34,7 @@ serve: env  ## Start the server: make serve STUDIES=folder PORT=8000
 	$(PY) -m monailabel_app serve --studies $(STUDIES) --port $(PORT)
 
 test: env  ## All tests
-	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadgroup
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: env  ## ruff and mypy
 	$(PY) -m ruff check .

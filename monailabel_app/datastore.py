@@ -92,6 +92,12 @@ class StudyDatastore(StudyFolder):
         with self._threads:
             return [name for name in self.list_images() if KEY in self._datastore.objects[name].image.info]
 
+    def acquired(self) -> dict[str, dict[str, Any]]:
+        """What is known of each acquired study."""
+        with self._threads:
+            infos = {name: self._datastore.objects[name].image.info for name in self.list_images()}
+        return {name: dict(info) for name, info in infos.items() if KEY not in info}
+
     def submissions(self) -> dict[str, dict[str, Any]]:
         """What is known of the final labels of acquired studies, by study."""
         with self._threads:

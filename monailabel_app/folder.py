@@ -218,13 +218,24 @@ class StudyFolder(LocalDatastore):
         if self._depth > 1:
             return
         stamps = self._stamps()
-        same = self._seen and self._seen[IMAGES] == stamps[IMAGES]
-        self._seen = stamps if same or self._knows_all() else ()
+        self._seen = stamps if self._knows_all(stamps) else ()
 
-    def _knows_all(self) -> bool:
-        """False if a study was added or removed by others while the index was being changed."""
-        present = self._list_files(self._datastore.image_path(), PATTERNS)
-        return {self._to_id(name)[0] for name in present} == set(self._datastore.objects)
+    def _knows_all(self, stamps: tuple[Stamp, ...]) -> bool:
+        """False if others added or removed a file while the index was being changed."""
+        seen, objects = self._seen or (MISSING,), self._datastore.objects
+        new_images = seen[IMAGES : IMAGES + 1] != stamps[IMAGES : IMAGES + 1]
+        if new_images and self._ids(Path(self._datastore.image_path())) != set(objects):
+            return False
+        if seen[IMAGES + 1 :] == stamps[IMAGES + 1 :]:
+            return True
+        labels = Path(self._datastore.label_path(None))
+        tags = {tag for study in objects.values() for tag in study.labels} | {path.name for path in labels.glob("*")}
+        known = {tag: {name for name, study in objects.items() if tag in study.labels} for tag in tags}
+        return all(self._ids(labels / tag).intersection(objects) == known[tag] for tag in tags)
+
+    def _ids(self, folder: Path) -> set[str]:
+        found = self._list_files(str(folder), PATTERNS) if folder.is_dir() else {}
+        return {self._to_id(name)[0] for name in found}
 
     def _forget(self) -> None:
         """Drops what is in memory, which a change that failed may have spoilt; the next access reads the disk."""
@@ -233,9 +244,11 @@ class StudyFolder(LocalDatastore):
 
     def _renew(self) -> None:
         """Takes in what others changed, and finishes what a crash left undone."""
+        if self._depth:
+            return
         self._check_present()
         stamps = self._stamps()
-        if self._depth or (self._seen == stamps and not self._is_unfinished()):
+        if self._seen == stamps and not self._is_unfinished():
             return
         self._check_identity()
         with self._processes:

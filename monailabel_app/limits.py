@@ -6,7 +6,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from fastapi.params import File
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monailabel_app.errors import MedGANError, error_response
@@ -39,7 +42,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        most = self._bytes if headers.get("content-type", "").lower().startswith(FORM) else TEXT_BYTES
+        is_form = headers.get("content-type", "").lower().startswith(FORM)
+        most = self._bytes if is_form and _takes_files(scope) else TEXT_BYTES
         if _declared(headers) > most:
             await self._drain(receive)
             await error_response(self._error(most))(scope, receive, send)
@@ -76,6 +80,13 @@ class BodyLimit:
             return message
 
         return counted
+
+
+def _takes_files(scope: Scope) -> bool:
+    """Whether a file can be sent there: other bodies are read into memory whatever their header calls them."""
+    routes = (route for route in scope["app"].routes if isinstance(route, APIRoute))
+    with_files = (r for r in routes if r.body_field and isinstance(r.body_field.field_info, File))
+    return any(route.matches(scope)[0] == Match.FULL for route in with_files)
 
 
 def _declared(headers: Headers) -> int:

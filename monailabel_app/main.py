@@ -21,10 +21,12 @@ from monailabel_app.devices import compute_devices
 from monailabel_app.errors import MedGANError
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.infers.segmentation import SegmentationInfer
+from monailabel_app.processes import SERVER
 from monailabel_app.recent import RecentVolumes
 from monailabel_app.registry import Registry
 from monailabel_app.serving import ModelCache
-from trainers.data.volumes import Limits
+from monailabel_app.watch import die_with
+from trainers.data.volumes import Limits, VolumeError
 from trainers.spec import ModelNotAvailable
 
 logger = logging.getLogger(__name__)
@@ -104,8 +106,25 @@ class MedGANApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """MONAI Label starts scoring and a clean-up thread here; this app needs neither."""
 
+    def batch_infer(self, request: dict[str, Any], datastore: StudyDatastore | None = None) -> dict[str, Any]:
+        """Labels many studies, in a process of its own. One that the model refuses is left out, and the log says why.
+
+        Args:
+            request: as `infer`, with `images` in place of `image`, and `server`, the process to die with.
+            datastore: default the app's own.
+        """
+        die_with(int(request[SERVER]))
+        found: dict[str, Any] = self._batch_infer(request, datastore or self.studies_store, self._one_of_many)
+        return found
+
+    def scoring(self, request: dict[str, Any], datastore: StudyDatastore | None = None) -> dict[str, Any]:
+        """Scores studies, in a process of its own, which ends with `server`; for MONAI Label's clients."""
+        die_with(int(request[SERVER]))
+        found: dict[str, Any] = super().scoring(request, datastore)
+        return found
+
     def infer(self, request: dict[str, Any], datastore: StudyDatastore | None = None) -> dict[str, Any]:
-        """Runs a model on a study of the datastore; batch inference comes here.
+        """Runs a model on a study of the datastore.
 
         Args:
             request: `model`, `image` (a study's id), the model's options, and `save_label`, `label_tag`.
@@ -124,6 +143,13 @@ class MedGANApp(MONAILabelApp):
                 request["image"], file, tag, {"model": about["model"], "version": about["version"]}
             )
         return {"label": label, "tag": tag, "file": file, "params": about}
+
+    def _one_of_many(self, request: dict[str, Any], datastore: StudyDatastore) -> dict[str, Any]:
+        try:
+            return self.infer(request, datastore)
+        except (MedGANError, VolumeError) as error:
+            logger.warning("Study %s is left out: %s", request["image"], error)
+            return {}
 
     def _infer(self, name: str) -> ModelInfer | None:
         limits = Limits(max_voxels=self.config.max_voxels)

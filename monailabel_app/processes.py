@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -18,16 +19,17 @@ Task = dict[str, Any]
 ACTIVE = ("SUBMITTED", "RUNNING")
 KINDS = {"train": "A training run", "scoring": "A scoring", "batch_infer": "A batch"}
 BEGIN_SECONDS = 5.0
+SERVER = "server"  # in a request: the process that started it
 _starting = threading.Lock()
 
 
 def start(method: str, request: dict[str, Any]) -> Task:
-    """Starts a task. Raises MedGANError `busy` while one of its kind is active."""
+    """Starts a task, which is told who its server is. Raises MedGANError `busy` while one of its kind is active."""
     with _starting:
         if active(method):
             raise MedGANError("busy", f"{KINDS[method]} is going on.", "Wait until it ends, or stop it.")
         task: Task
-        task, _ = AsyncTask.run(method, request=request, enqueue=True)
+        task, _ = AsyncTask.run(method, request={**request, SERVER: os.getpid()}, enqueue=True)
     return task
 
 

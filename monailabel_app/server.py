@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio.to_thread
@@ -31,6 +31,7 @@ from monailabel_app.tracing import Trace
 logger = logging.getLogger(__name__)
 METHODS = ("scoring", "batch_infer")  # beside training, whose queue ends it
 SWITCH_SECONDS = 0.0005  # after which a thread that computes lets others on; Python's default is 0.005
+TIDY_SECONDS = 60.0
 THREADS = 32  # beside those that wait for their turn to compute
 
 
@@ -69,8 +70,19 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services = await anyio.to_thread.run_sync(_open, config)
     limiter.total_tokens += services.jobs.most
     api.state.services = services
-    yield
+    async with anyio.create_task_group() as group:
+        group.start_soon(_tidy, services)
+        yield
+        group.cancel_scope.cancel()
     await anyio.to_thread.run_sync(_close, api.state.services)
+
+
+async def _tidy(services: Services) -> None:
+    """Removes images that clients left behind, now and then."""
+    while True:
+        with suppress(OSError):
+            await anyio.to_thread.run_sync(services.sessions.remove_expired)
+        await anyio.sleep(TIDY_SECONDS)
 
 
 def _open(config: ServerConfig) -> Services:

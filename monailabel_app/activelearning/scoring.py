@@ -62,15 +62,10 @@ class StudyScoring(ScoringMethod):
             logger.info("A study went while it was scored.")
 
     def _next(self, datastore: StudyDatastore, done: set[str]) -> str | None:
-        version, made = self.task.registry.current(self.task.model).name, set(datastore.synthetic_images())
-        order = [*datastore.get_unlabeled_images(), *datastore.get_labeled_images()]
-        for study in (name for name in order if name not in made and name not in done):
-            try:
-                if scores_of(datastore.get_image_info(study), self.task.model, version) is None:
-                    return study
-            except MedGANError:
-                continue
-        return None
+        version = self.task.registry.current(self.task.model).name
+        acquired, labelled = datastore.acquired(), datastore.submissions()
+        due = [name for name, info in acquired.items() if scores_of(info, self.task.model, version) is None]
+        return min((name for name in due if name not in done), key=lambda name: (name in labelled, name), default=None)
 
     def _look(self, model: Any, study: str, datastore: StudyDatastore, monitor: Monitor) -> Segmentation | None:
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from monailabel_app.dicom.series import import_series, patients, study_name
+from monailabel_app.dicom.series import forget, import_series, patients, study_name
 
-__all__ = ["import_series", "patients", "study_name"]
+__all__ = ["forget", "import_series", "patients", "study_name"]
 
 for _name in ("dicomweb_client", "highdicom", "pydicom"):  # at INFO they log UIDs, and urllib3 logs whole queries
     logging.getLogger(_name).setLevel(logging.WARNING)

@@ -71,7 +71,7 @@ def pull(
             if not found and series:
                 raise MedGANError("unknown_image", f"The archive has no series {asked['SeriesInstanceUID']}.")
             for one in found:
-                _take(one, archive, config, pulled, report)
+                _take(one, archive, config, pulled, report, by_name=bool(series))
     return pulled
 
 
@@ -101,11 +101,16 @@ def parse_query(pairs: Sequence[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
-def _take(found: Found, archive: Archive, config: ServerConfig, pulled: Pulled, report: Report) -> None:
-    """Fetches and converts one series, unless it is known."""
+def _take(
+    found: Found, archive: Archive, config: ServerConfig, pulled: Pulled, report: Report, by_name: bool = False
+) -> None:
+    """Fetches and converts one series, unless it is known, or was removed here and is not asked for by its name."""
     name, place = study_name(found.series), Place(config.studies, config.data, config.temporary)
     if place.is_known(name):
         pulled.known.append(name)
+        return
+    if place.was_removed(name) and not by_name:
+        pulled.refused[found.series] = f"The study {name} was removed here. --series brings it back."
         return
     try:
         with _incoming(config.data) as folder:

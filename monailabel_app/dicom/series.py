@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from monailabel_app.dicom.geometry import check_stack, is_multiframe, stack_affi
 from monailabel_app.dicom.maker import made_here
 from monailabel_app.dicom.provenance import SERIES, SLICE, Source, save, source_file
 from monailabel_app.errors import MedGANError
+from monailabel_app.history import iso_time
 from trainers.data.instances import UNREADABLE, damaged_instance
 from trainers.data.slices import read_slices
 from trainers.data.volumes import Header, Volume, VolumeError, read_volume, same_grid, write_volume
@@ -29,6 +31,7 @@ from trainers.marks import altered_header
 logger = logging.getLogger(__name__)
 
 INDEX = "dicom.json"
+REMOVED = "removed"  # in the index, in place of the patient: when
 SECRET = "secret"
 NOT_STUDIES = ("labels",)
 NO_IMAGES = frozenset(
@@ -57,7 +60,11 @@ class Place:
 
     def is_known(self, name: str) -> bool:
         """Whether the study was made already, and can give back results."""
-        return name in _index(self.data) and self.file(name).exists() and source_file(self.data, name).exists()
+        return name in patients(self.data) and self.file(name).exists() and source_file(self.data, name).exists()
+
+    def was_removed(self, name: str) -> bool:
+        """Whether the study was removed on purpose: it does not come back by itself."""
+        return REMOVED in _index(self.data).get(name, {})
 
 
 def import_series(studies: Path, data: Path) -> list[str]:
@@ -76,7 +83,7 @@ def import_series(studies: Path, data: Path) -> list[str]:
             logger.warning("A folder is left out: one of its DICOM files is damaged.")
             continue
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)):
-            if place.is_known(study_name(uid)):
+            if place.is_known(study_name(uid)) or place.was_removed(study_name(uid)):
                 continue
             files = [Path(f) for f in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
             try:
@@ -124,7 +131,16 @@ def add_series(files: Sequence[Path], place: Place, origin: str = "") -> bool:
 
 def patients(data: Path) -> dict[str, str]:
     """The patient, as a pseudonym, of every study that came from DICOM."""
-    return {name: entry["patient"] for name, entry in _index(data).items()}
+    return {name: entry["patient"] for name, entry in _index(data).items() if REMOVED not in entry}
+
+
+def forget(name: str, data: Path) -> None:
+    """Forgets where a study that is removed came from, but for that its series is not to become a study by itself."""
+    with FileLock(data / "dicom.lock", timeout=60):
+        index = _index(data)
+        if name in index:
+            atomic_write_json(data / INDEX, {**index, name: {REMOVED: iso_time(time.time())}})
+    source_file(data, name).unlink(missing_ok=True)
 
 
 def study_name(series_uid: str) -> str:

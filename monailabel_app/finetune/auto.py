@@ -6,6 +6,7 @@ disk: no count can be lost.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.queue import TrainingQueue
 from monailabel_app.finetune.segmentation import SegmentationTraining
 from monailabel_app.options import validate
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class AutoTraining:
         try:
             run = self.queue.add(model, options, reason=f"{new} new {'label' if new == 1 else 'labels'}")
         except MedGANError:  # one waits already, and will learn from this label too
+            return None
+        except OSError as error:  # the label is stored, whatever becomes of the run
+            logger.error("No training run could be asked for: %s", error)
             return None
         return self.queue.progress(run)
 

@@ -13,9 +13,9 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.gate import Verdict
 from monailabel_app.finetune.runs import Run, verdict_shown
-from monailabel_app.finetune.watch import die_with, stand_back
 from monailabel_app.options import Schema, validate
 from monailabel_app.registry import Registry, Version
+from monailabel_app.watch import die_with, stand_back
 from trainers.data.cases import CasesError
 from trainers.data.volumes import VolumeError
 from trainers.monitor import Cancelled
@@ -41,6 +41,10 @@ class FineTuning(TrainTask):
     @abstractmethod
     def schema(self) -> Schema:
         """What a request may set."""
+
+    def check(self, datastore: StudyDatastore) -> None:
+        """Raises MedGANError `too_few_labels` if there is nothing to learn from; a run looks at everything itself."""
+        self.labelled(datastore)
 
     @abstractmethod
     def labelled(self, datastore: StudyDatastore) -> Any:

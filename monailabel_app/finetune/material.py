@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,12 +118,18 @@ class Gathering:
     datastore: StudyDatastore
     serving: Version
 
-    def labelled(self) -> Labelled:
-        """The studies with a final label that the model can learn from. Raises MedGANError `too_few_labels`."""
+    def labelled(self, most: int = sys.maxsize) -> Labelled:
+        """The studies with a final label that the model can learn from, the first `most` that were acquired.
+
+        Raises:
+            MedGANError: `too_few_labels`.
+        """
         spec = ModelSpec.load(self.serving.path)
         found, known = Labelled(), dicom.patients(self.server.data)
         made = set(self.datastore.synthetic_images())
         for study in self.datastore.get_labeled_images():
+            if len(found.cases) >= most:
+                break
             case = Case(study, self.datastore.image_path(study), self.datastore.label_path(study, FINAL))
             reason = self._unusable(case, spec)
             if reason:

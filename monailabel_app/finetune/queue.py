@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 import time
 from pathlib import Path
@@ -118,7 +117,7 @@ class TrainingQueue:
             if self._process.run():
                 return
             if self._begun:
-                close_run(self._runs, self._begun, "failed", GONE)
+                self._close(self._begun, "failed", GONE)
                 self._begun = ""
             while self._waiting and not self._begun:
                 self._begin(self._waiting[0])  # stays in the queue if not even that can be noted: a full disk
@@ -133,11 +132,13 @@ class TrainingQueue:
                 close_run(self._runs, run, "cancelled")
                 return
             with self._registry.lock(model):
-                if self._process.run() == run and not self._has_ended(run):
+                stops = self._process.run() == run and not self._has_ended(run)
+                if stops:
                     request_cancel(self._runs, run)
                     self._process.kill()
-                    close_run(self._runs, run, "cancelled")
                     self._registry.remove_unfinished(model)
+            if stops:
+                self._close(run, "cancelled")
 
     def progress(self, run: str) -> dict[str, Any]:
         """A run's progress, with its place among those that wait. Raises MedGANError `unknown_run`."""
@@ -188,7 +189,7 @@ class TrainingQueue:
         self._note_begin({**progress, "started": started})
         options = options_of(self._runs, run) or {}
         try:
-            self._process.start({"model": progress["model"], "run": run, "server": os.getpid(), **options})
+            self._process.start({"model": progress["model"], "run": run, **options})
             self._begun = run
         except Exception as error:
             logger.exception("The training run %s could not be started.", run)
@@ -211,8 +212,13 @@ class TrainingQueue:
             update_run(self._runs, run, state=INTERRUPTED)
         return not reason
 
+    def _close(self, run: str, state: str, error: str | None = None) -> None:
+        """Ends a run whose process is gone: as the gate decided, if it had, though the process had not noted it yet."""
+        if self._has_ended(run) or not self._was_judged(self.progress(run)):
+            close_run(self._runs, run, state, error)
+
     def _was_judged(self, progress: dict[str, Any]) -> bool:
-        """Whether the gate had spoken when the server ended. A candidate that was not measured is done with."""
+        """Whether the gate had spoken when the process ended. A candidate that was not measured is done with."""
         for version in self._made_by(progress):
             if version.record.state == "candidate":
                 self._registry.judge(version, False, UNJUDGED, [])

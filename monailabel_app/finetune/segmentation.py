@@ -47,6 +47,10 @@ class SegmentationTraining(FineTuning):
             },
         }
 
+    def check(self, datastore: StudyDatastore) -> None:
+        """One study that can be learned from is enough: to read all labels would take minutes."""
+        self._gathering(datastore, self.registry.current(self.model)).labelled(1)
+
     def labelled(self, datastore: StudyDatastore) -> Labelled:
         """Finds what there is to learn from. Raises MedGANError `too_few_labels`."""
         return self._gathering(datastore, self.registry.current(self.model)).labelled()

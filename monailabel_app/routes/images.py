@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 
+from monailabel_app import dicom
 from monailabel_app.errors import MedGANError
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import BYTES, answers, client_info, json_object
@@ -61,6 +62,7 @@ def _with_mark(path: Path, volume: Volume, mark: Mark) -> Path:
 def remove_image(s: Served, _user: Admin, id: str) -> dict[str, Any]:
     """Removes a study and its labels, from memory too; for administrators."""
     s.datastore.remove_image(id)
+    dicom.forget(id, s.config.data)
     s.app.recent.forget_removed()
     return {}
 

@@ -103,9 +103,11 @@ def label_info(s: Served, label: str, tag: str) -> dict[str, Any]:
 def update_label_info(
     s: Served, user: Caller, label: str, tag: str, info: Annotated[str, Form()] = "{}"
 ) -> dict[str, Any]:
-    """Adds to what is known of a label; who made it is not for others to say."""
+    """Adds to what is known of a label; others' are for administrators, and who made it is for nobody to say."""
     told = client_info(info)
     if user.subject:
         told.pop(AUTHOR, None)
-    s.datastore.update_label_info(label, tag, told)
+    with s.datastore.transaction():
+        user.check_owner(str(s.datastore.get_label_info(label, tag).get(OWNER, "")), "The label")
+        s.datastore.update_label_info(label, tag, told)
     return {}

@@ -41,5 +41,7 @@ def stop(s: Services, user: User, method: str, code: str) -> dict[str, Any]:
 def show(s: Services, task: dict[str, Any]) -> dict[str, Any]:
     """A task for clients: what MONAI Label tells of it, with paths and studies blanked."""
     shown = {key: task[key] for key in SHOWN if key in task}
+    if "request" in shown:
+        shown["request"] = {key: value for key, value in shown["request"].items() if key != processes.SERVER}
     names = s.datastore.list_images()
     return {**shown, "details": [blank(line, s.config, names) for line in list(task.get("details", ()))]}

@@ -40,7 +40,7 @@ def start(s: Served, user: Caller, model: str, params: Params = None) -> dict[st
     options, _ = validate(params or {}, trainer.schema())
     author = author_of(user.signed(params or {}), "author", "client_id")
     s.registry.current(model).verify()
-    trainer.labelled(s.datastore)
+    trainer.check(s.datastore)
     s.training.let_leave()
     return _task_of(s, s.training.progress(s.training.add(model, options, author, owner=user.subject)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_the_last_of_so_many_labels_starts_a_run(clinic: Clinic) -> None:
     clinic.end(run["run"])
     assert clinic.machine.now == waiting["run"]
     assert clinic.serving()["submitted_since"] == {MODEL: 0}
+
+
+def test_a_label_is_stored_though_no_run_can_be_asked_for(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*rest: Any, **more: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(clinic.queue, "add", full)
+    assert [clinic.submit(n, model=MODEL)["training"] for n in range(3)] == [None] * 3
+    assert clinic.serving()["submitted_since"] == {MODEL: 3}
 
 
 def test_what_does_not_count(clinic: Clinic) -> None:

@@ -52,6 +52,20 @@ def code_of(call: object, *arguments: object) -> str:
     return caught.value.code
 
 
+def test_what_others_do_while_a_label_is_stored_is_seen(store: StudyDatastore, folder: Path, label: Path) -> None:
+    for name in ("a", "b"):
+        store.save_label(name, str(label), "final", {})
+    final = folder / "labels" / "final"
+    with store.transaction():
+        store.save_label("a", str(label), "final", {})
+        (final / "c.nii.gz").write_bytes(label.read_bytes())
+    assert store.get_labeled_images() == ["a", "b", "c"]
+    with store.transaction():
+        store.save_label("a", str(label), "final", {})
+        (final / "b.nii.gz").unlink()
+    assert store.get_labeled_images() == ["a", "c"]
+
+
 def test_lists_images_and_not_its_own_files(store: StudyDatastore, folder: Path) -> None:
     (folder / ".writing-x.nii.gz").write_bytes(b"half")
     (folder / "notes.txt").write_text("")

@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk
 from server_world import crop
 
-from monailabel_app.dicom import import_series, patients, study_name
+from monailabel_app.dicom import forget, import_series, patients, study_name
+from monailabel_app.dicom.provenance import source_file
 from trainers.data.volumes import read_volume
 
 NAME, PATIENT = "Doe^Jane", "MRN-4711"
@@ -57,6 +58,21 @@ def test_series_become_studies_once(folders: tuple[Path, Path]) -> None:
     time.sleep(0.02)
     assert import_series(studies, data) == []
     assert (studies / f"{study_name('1.2.3.1')}.nii.gz").stat().st_mtime_ns == stamp
+
+
+def test_a_study_that_was_removed_does_not_come_back_by_itself(folders: tuple[Path, Path]) -> None:
+    studies, data = folders
+    write_series(studies / "one", "1.2.3.1")
+    write_series(studies / "two", "1.2.3.2")
+    import_series(studies, data)
+    name, other = (study_name(f"1.2.3.{n}") for n in (1, 2))
+    (studies / f"{name}.nii.gz").unlink()
+    forget(name, data)
+    forget("never-seen", data)
+    assert import_series(studies, data) == [] and not (studies / f"{name}.nii.gz").exists()
+    assert set(patients(data)) == {other} and not source_file(data, name).exists()
+    (studies / f"{other}.nii.gz").unlink()
+    assert import_series(studies, data) == [other], "a file that is lost is made again"
 
 
 def test_patients_are_kept_apart_under_pseudonyms(folders: tuple[Path, Path]) -> None:

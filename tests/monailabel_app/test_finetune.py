@@ -14,6 +14,7 @@ from server_world import MODEL, crop, swapped, truth, write_case
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
+from monailabel_app.finetune import material
 from monailabel_app.finetune import segmentation as module
 from monailabel_app.finetune.runs import Run, new_run, read_run, request_cancel
 from monailabel_app.finetune.segmentation import SegmentationTraining
@@ -98,8 +99,19 @@ def test_labels_that_cannot_be_learned_from_are_left_out_with_the_reason(shipped
     assert "9" in found.skipped[0] and "another_model" in found.skipped[1]
     for study in ("p2_a", "p3_a", "p4_a"):
         store.remove_label(study, "final")
-    with pytest.raises(MedGANError, match="No labelled study can be learned from. Left out: 2, of them p0_a: .*9"):
+    with pytest.raises(MedGANError, match=r"No labelled study can be learned from\. Left out: 2, of them p0_a: .*9"):
         task.labelled(store)
+
+
+def test_a_run_is_asked_for_without_reading_all_labels(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, store = clinic(tmp_path, shipped)
+    store.update_label_info("p0_a", "final", {"model": "another_model"})
+    read: list[str] = []
+    monkeypatch.setattr(material, "read_label", lambda path, *rest: read.append(path.name))
+    task.check(store)
+    assert read == ["p1_a.nii.gz"]
 
 
 def test_studies_of_one_patient_stay_together(shipped: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from server_world import MODEL, Server, error, make_studies, serving
 
 from monailabel_app.finetune.runs import read_run
-from trainers.data.volumes import read_label, read_volume
+from trainers.data.volumes import Volume, read_label, read_volume, write_volume
 from trainers.fit import CHECKPOINT_FILE
 
 STUDIES = range(6)
@@ -223,6 +223,9 @@ def test_scores_and_the_strategy_that_uses_them(http: httpx.Client) -> None:
 
 
 def test_batch_of_labels(http: httpx.Client, server: Server) -> None:
+    """A study that the model refuses, the first of all, is left out."""
+    tiny = server.studies / "a_tiny_one.nii.gz"
+    write_volume(tiny, Volume(np.ones((8, 8, 8), np.float32), np.diag([1e-3, 1e-3, 1e-3, 1])))
     assert error(http.post(f"/batch/infer/{MODEL}", json={"label_tag": "final"})) == (400, "bad_option")
     assert (
         http.post(f"/batch/infer/{MODEL}", json={"device": "cuda", "test_time_augmentation": False}).status_code == 200
@@ -232,6 +235,8 @@ def test_batch_of_labels(http: httpx.Client, server: Server) -> None:
         label = read_label(server.studies / "labels" / "original" / f"study_{study}.nii.gz", [1, 2])
         assert label.shape == read_volume(server.studies / f"study_{study}.nii.gz").shape
         assert np.unique(label.array).size == 3
+    assert not (server.studies / "labels" / "original" / tiny.name).exists()
+    tiny.unlink()
 
 
 def wait_for_task(http: httpx.Client, path: str) -> None:

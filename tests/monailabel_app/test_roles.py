@@ -106,7 +106,8 @@ def test_the_author_of_a_label_is_who_logged_in_and_only_that_person_takes_it_ba
     told = hospital.ask("bob", "GET", "/datastore/label/info", params=WHERE).json()
     assert (told["author"], told[OWNER]) == ("Dr ada", "ada")
     lie = {"data": {"info": json.dumps({"author": "Dr bob", OWNER: "bob", "note": "n"})}, "params": WHERE}
-    assert hospital.ask("bob", "PUT", "/datastore/label/info", **lie).status_code == 200
+    assert error(hospital.ask("bob", "PUT", "/datastore/label/info", **lie)) == (403, "admin_required")
+    assert hospital.ask("ada", "PUT", "/datastore/label/info", **lie).status_code == 200
     told = hospital.ask("bob", "GET", "/datastore/label/info", params=WHERE).json()
     assert (told["author"], told[OWNER], told["note"]) == ("Dr ada", "ada", "n")
 

@@ -172,6 +172,12 @@ def test_what_is_read_into_memory_is_small_though_files_may_be_large(client: Tes
     assert "parts of a form" in answer.json()["error"]["hint"]
 
 
+def test_a_text_does_not_become_a_file_by_its_header(client: TestClient) -> None:
+    text = json.dumps({"text": "x" * (3 << 19)}).encode()
+    answer = client.post("/json", content=text, headers={"content-type": "multipart/form-data; boundary=x"})
+    assert error(answer) == (413, "too_large")
+
+
 def test_an_unforeseen_failure_tells_nothing_but_an_id(client: TestClient) -> None:
     answer = client.get("/fails")
     assert error(answer) == (500, "server_error")

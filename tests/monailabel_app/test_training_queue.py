@@ -208,6 +208,17 @@ def test_cancel_reaches_the_run_that_goes_on_and_those_that_wait(world: World) -
         assert caught.value.code == "unknown_run"
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_process_that_goes_between_the_verdict_and_its_note(world: World, models: Path, cancelled: bool) -> None:
+    run = world.add(MODEL)
+    world.train(run)
+    candidate = staged(world, models, run)
+    world.registry.judge(candidate, True, "Dice rose.", [])
+    world.queue.cancel(run) if cancelled else world.machine.kill()
+    world.wait(run, "promoted")
+    assert world.state(run, "verdict")["serving"] == world.registry.current(MODEL).name == candidate.name
+
+
 def test_a_process_that_dies_without_a_word_is_noticed_though_nobody_asks(world: World) -> None:
     run, after = world.add(MODEL), world.add(OTHER)
     world.train(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monailabel_app.finetune import watch
+from monailabel_app import watch
 from monailabel_app.finetune.runs import (
     PROGRESS,
     Run,

@@ -152,6 +152,27 @@ def test_job_and_its_progress(
     assert any(fraction == pytest.approx(0.15 + 0.75 * 0.4) for fraction in seen)
 
 
+def test_a_job_that_the_server_does_not_know_yet_is_asked_for_again(
+    server: FakeServer, client: MedGANClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("MedGANLib.running.POLL_SECONDS", 0.02)
+    running = {"id": "j", "model": "m", "state": "running", "progress": 0.4, "seconds": 1.0}
+    unknown = {"error": {"code": "unknown_job", "message": "There is no such job.", "hint": "", "id": "1"}}
+
+    def stores_and_runs(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.server.over.wait(0.2)
+        exchange.server.reply("GET", "/jobs/j", running)
+        exchange.server.over.wait(0.3)
+        exchange.answer(200, multipart({}, b"label"), MULTIPART)
+
+    server.on("POST", "/infer/m", stores_and_runs)
+    server.on("GET", "/jobs/j", lambda exchange: exchange.answer(404, unknown))
+    seen: list[float] = []
+    client.infer("m", tmp_path, image_id="1", job_id="j", progress=lambda fraction, phrase: seen.append(fraction))
+    assert any(fraction == pytest.approx(0.15 + 0.75 * 0.4) for fraction in seen)
+
+
 def test_next_sample(server: FakeServer, client: MedGANClient) -> None:
     server.reply(
         "POST", "/activelearning/first", {"id": "case_1", "name": "/data/secret/case_1.nii.gz", "checksum": "SHA256:ab"}

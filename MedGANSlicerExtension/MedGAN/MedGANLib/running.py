@@ -14,6 +14,7 @@ from .transport import Progress, Request
 POLL_SECONDS = 0.5
 SENT, ANSWERED = 0.15, 0.9
 """Share of the whole at which sending ends, and at which receiving begins."""
+PASSING = ("unknown_job", "timed_out", "busy")
 RUNNING = "Running the model"
 
 
@@ -69,11 +70,16 @@ class RunningJob:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        """Report the server's own progress until the answer is there; a stock server has none to tell."""
+        """Report the server's own progress until the answer is there; a stock server has none to tell.
+
+        A server that is still storing what was sent does not know the job yet, and one that is busy may be silent.
+        """
         while not self._over.wait(POLL_SECONDS):
             try:
                 status = self._client.job(self._job_id, self._over)
-            except MedGANError:
+            except MedGANError as error:
+                if error.code in PASSING:
+                    continue
                 return
             if not self._over.cancelled:
                 phrase = "Waiting in the server's queue" if status.state == "queued" else self._phrase

@@ -1,4 +1,4 @@
-"""A training process stands back behind the server that started it, and must not outlive it."""
+"""A process that a server started for itself stands back behind it, and must not outlive it."""
 
 from __future__ import annotations
 
