@@ -36,9 +36,11 @@ class World:
     def __enter__(self) -> World:
         self._joined = self.size > 1 and not dist.is_initialized()
         if self._joined:
-            if torch.cuda.is_available():
+            gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            if self.local_rank < gpus:
                 torch.cuda.set_device(self.local_rank)
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+            backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"  # a run may be told to stay on the CPU all the same
+            dist.init_process_group(backend, timeout=TIMEOUT)
         return self
 
     def __exit__(

@@ -259,7 +259,7 @@ class _Fitter:
             with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
                 total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
             self._watch(phase, total)
-            self._descend(optimiser, total)
+            self._descend(phase, optimiser, total)
             schedule.step()
             if phase.after:
                 phase.after()
@@ -290,12 +290,20 @@ class _Fitter:
                 parameter.requires_grad_(mine)
             self.task.networks[name] = self.shared[name] if mine else net
 
-    def _descend(self, optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    def _descend(self, phase: Phase, optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        """One step along the gradient, which may be infinite though the loss is not: loss scaling skips such a step.
+
+        Without it the run stops before the weights, and the checkpoints to come, are lost.
+        """
         optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimiser)
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        if not (self.scaler.is_enabled() or torch.isfinite(norm)):
+            raise FloatingPointError(
+                f"The gradient of the {phase.name} loss is not finite at step {self.step}; lower the learning rate."
+            )
         self.scaler.step(optimiser)
 
     def _averaged(self) -> dict[str, nn.Module]:
@@ -365,7 +373,8 @@ class _Fitter:
     def _resume(self) -> None:
         if not (self.checkpoint and self.checkpoint.is_file()):
             return
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        # Not to the GPU: Adam's counters of steps would stay there and cost a wait for each weight at every step.
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if state.get("fingerprint") != self._fingerprint():
             raise CheckpointMismatch(
                 f"{self.checkpoint} is of a run with other settings; choose another --out or remove it."

@@ -216,4 +216,4 @@ def _faster() -> dict[str, Any]:
 
 
 def _is_kspace(path: Path) -> bool:
-    return path.suffix in kspace.SUFFIXES
+    return path.suffix.lower() in kspace.SUFFIXES

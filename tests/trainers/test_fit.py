@@ -345,6 +345,22 @@ def test_large_gradients_are_clipped() -> None:
     assert not torch.allclose(end(CONFIG.gradient_clip), end(1.0), atol=1e-3)
 
 
+class Steep(Slope):
+    """A finite loss; where `pull` is 1 its slope is not."""
+
+    def _losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        weight = self.networks["line"].weight.sum()
+        return {"pull": weight * 0.1, "steep": (weight - weight.detach() + 1 - batch["pull"]).sqrt()}
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_lost(tmp_path: Path) -> None:
+    task = Steep(lambda step: float(step > 3))
+    walk = Walk(task)
+    with pytest.raises(FloatingPointError, match=r"gradient of the .* loss is not finite at step 4;"):
+        fit(task, replace(CONFIG, steps=20), tmp_path, walk)
+    assert all(math.isfinite(weight) for weight in [*walk.weights, task.networks["line"].weight.item()])
+
+
 def test_half_precision_may_skip_some_steps_but_not_all() -> None:
     monitor = StopAt(-1)
     half = replace(CONFIG, precision="fp16", steps=200, learning_rate=0.01)

@@ -16,13 +16,12 @@ from trainers.console import console_monitor
 from trainers.data.cases import CasesError
 from trainers.data.readers import open_data
 from trainers.files import atomic_write_json
-from trainers.known import split_known
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
-from trainers.tasks.anomaly.data import open_examined
+from trainers.tasks.anomaly.data import Examined, open_examined, unknown_to
 from trainers.tasks.anomaly.evaluate import evaluate
 from trainers.tasks.anomaly.lesions import measure_lesions
-from trainers.tasks.anomaly.report import short
+from trainers.tasks.anomaly.report import left_out_lines, short
 from trainers.tasks.anomaly.train import train
 from trainers.zoo import find_model
 
@@ -53,13 +52,12 @@ def train_anomaly(
     recipe = replace(
         recipe,
         fit=replace(recipe.fit, **{k: v for k, v in changes.items() if v}),  # type: ignore[arg-type]
-        restoring=replace(recipe.restoring, seed=seed),
         reference=recipe.reference if reference else None,
         normal=normal or recipe.normal,
-    )
+    ).seeded(seed)
     options = {"patient_pattern": patient_pattern} if patient_pattern else {}
     with explained(), console_monitor() as monitor:
-        report = train(recipe, open_data(data, kind, **options), out, command_line(), monitor)
+        report = train(recipe, open_data(data, kind, **options), out, command_line(), monitor, patient_pattern)
     if report:
         _show(report, out)
 
@@ -73,6 +71,12 @@ def evaluate_anomaly(
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     kind: Kind = "auto",
     normal: Normal = "",
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="As for train; by default that of the model's training. Empty takes each file for a patient."
+        ),
+    ] = None,
     lesions: Annotated[
         int, typer.Option(help="Put simulated lesions into so many of the normal images as well.", min=0)
     ] = 0,
@@ -80,19 +84,20 @@ def evaluate_anomaly(
 ) -> None:
     """AUROC, AUPRC and sensitivity of images, voxel figures where masks are known; all methods side by side.
 
-    Healthy patients that the model learned from, or was calibrated with, are left out.
+    Patients that the model learned from, or was calibrated with, are left out, and images of unknown class.
     """
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         spec = _anomaly_spec(folder)
-        examined = open_examined(data, kind, normal or str(spec.training.get("normal", "")))
-        unknown, _ = split_known(spec, examined.normal)
+        examined = unknown_to(spec, _opened(spec, data, kind, normal, patient_pattern))
+        unknown, left_out = examined.normal, {"left_out": dict(examined.left_out)}
         if len(unknown) < 2:
             raise CasesError(f"The model knows all but {len(unknown)} of the healthy patients in {data}. Give others.")
         try:
-            report = evaluate(folder, unknown, examined.abnormal, monitor, device)
+            report = evaluate(folder, unknown, examined.abnormal, monitor, device) | left_out
         except ValueError as error:
-            raise Mendable(str(error)) from error
+            told = [f"{line} were left out." for line in left_out_lines(left_out)]
+            raise Mendable(" ".join([str(error), *told])) from error
         if lesions:
             monitor.report(stage="simulated lesions")
             report["lesions"] = measure_lesions(folder, unknown[:lesions], monitor, device)
@@ -108,6 +113,19 @@ def _anomaly_spec(folder: Path) -> ModelSpec:
     return spec
 
 
+def _opened(spec: ModelSpec, data: Path, kind: str, normal: str, pattern: str | None) -> Examined:
+    """The images, with patients named as they were for the training unless another pattern is given."""
+    learned_with = str(spec.training.get("patient_pattern", ""))
+    normal = normal or str(spec.training.get("normal", ""))
+    try:
+        return open_examined(data, kind, normal, learned_with if pattern is None else pattern)
+    except CasesError as error:
+        if pattern is None and "patient_pattern" in str(error):
+            hint = "The pattern is that of the model's training; --patient-pattern gives another, or an empty one none."
+            raise CasesError(f"{error} {hint}") from error
+        raise
+
+
 def _show(report: Mapping[str, Any], folder: Path) -> None:
     methods = report.get("methods", {})
     if methods:
@@ -118,6 +136,8 @@ def _show(report: Mapping[str, Any], folder: Path) -> None:
             _table(f"{folder} voxel by voxel, {report['marked']} images with masks", told)
         for row in next(iter(methods.values()))["calibration"]:
             console.print(f"false positives by {row['of']}: promised {row['promised']:g}, found {short(row['found'])}")
+    for line in left_out_lines(report):
+        console.print(f"left out: {line}")
     if "lesions" in report:
         row = report["lesions"][0]
         told = {name: _estimates(figures) for name, figures in row["methods"].items()}

@@ -10,9 +10,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Mendable, console
+from trainers.commands.shared import Mendable, console, open_told
 from trainers.data.cases import CasesError
-from trainers.data.readers import open_data
 from trainers.data.readers.sequences import open_aligned
 from trainers.data.sets import DataSet
 from trainers.files import atomic_write_json
@@ -29,13 +28,14 @@ class Images:
 
     Attributes:
         data: a folder of patients. inputs: instead of it, a folder an image, with equal file names.
-        kind: of the layout of `data`. modalities: of the channels.
+        kind: of the layout of `data`. modalities: of the channels. patient_pattern: see `PatientPattern`.
     """
 
     data: Path | None
     inputs: Sequence[Path] = ()
     kind: str = "auto"
     modalities: Sequence[str] = ()
+    patient_pattern: str = ""
 
     def open(self) -> DataSet:
         """The data set. Raises Mendable unless it is told in one way, and in full."""
@@ -43,7 +43,7 @@ class Images:
         if wrong:
             raise Mendable(f"There is no modality {wrong[0]!r}. Known: {', '.join((*MODALITIES, GREY))}.")
         if self.data is not None and not self.inputs:
-            return open_data(self.data, self.kind)
+            return open_told(self.data, self.kind, self.patient_pattern)
         if self.data is not None or len(self.inputs) < 2:
             raise Mendable("Give --data, or --inputs for each of at least two folders with equal file names.")
         return open_aligned(self.inputs)

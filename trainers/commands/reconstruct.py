@@ -52,7 +52,7 @@ def reconstruct_images(
 def _run(
     model: ReconstructionModel, inputs: list[Path], strength: float, options: dict[str, Any], monitor: Any
 ) -> Reconstructed:
-    if isinstance(model, UndersampledReconstructor) and inputs[0].suffix in SUFFIXES:
+    if isinstance(model, UndersampledReconstructor) and inputs[0].suffix.lower() in SUFFIXES:
         return model.reconstruct_kspace(read_kspace(inputs[0]), strength, monitor)
     names = [entry["name"] for entry in model.spec.inputs]
     if len(inputs) != len(names):

@@ -12,10 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainers.commands.fusion import Images, evaluate_fusion, show_fusion
-from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
+from trainers.commands.shared import (
+    Device,
+    Kind,
+    Mendable,
+    Model,
+    PatientPattern,
+    command_line,
+    console,
+    explained,
+    open_told,
+)
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.data.readers import open_data
 from trainers.data.readers.sequences import open_aligned
 from trainers.data.sets import DataSet
 from trainers.files import atomic_write_json
@@ -39,6 +48,7 @@ def train_reconstruction(
     out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
     model: Annotated[str, typer.Option(help=f"Recipe: {RECIPES}.")] = "mr_super_resolution",
     kind: Kind = "auto",
+    patient_pattern: PatientPattern = "",
     steps: Annotated[int, typer.Option(help="Steps of the L1 weights; 0 takes the recipe's.")] = 0,
     adversarial_steps: Annotated[int, typer.Option(help="Steps of the adversarial weights; 0 takes the recipe's.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
@@ -60,7 +70,7 @@ def train_reconstruction(
         config=replace(recipe.config, seed=seed),
     )
     with explained(), console_monitor() as monitor:
-        opened, report, fused = open_data(data, kind), None, None
+        opened, report, fused = open_told(data, kind, patient_pattern), None, None
         if isinstance(recipe, FusionRecipe):
             fused = train_fusion(recipe, opened, out, command_line(), monitor)
         else:
@@ -88,6 +98,7 @@ def evaluate_reconstruction(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     kind: Kind = "auto",
+    patient_pattern: PatientPattern = "",
     seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -102,11 +113,11 @@ def evaluate_reconstruction(
         if spec.preprocess.get("measurement") == FUSION:
             if target:
                 raise Mendable("Nobody knows the true fused image, so there is no --target for fusion.")
-            _evaluate_fusion(folder, Images(data, inputs or (), kind, modality or ()), json, device)
+            _evaluate_fusion(folder, Images(data, inputs or (), kind, modality or (), patient_pattern), json, device)
         elif modality:
             raise Mendable(f"{spec.name} has its modalities from its spec; leave --modality out.")
         else:
-            opened, channels = _open(spec, data, inputs or (), target, kind)
+            opened, channels = _open(spec, data, inputs or (), target, kind, patient_pattern)
             _evaluate(folder, opened, channels, json, seed, device)
 
 
@@ -117,7 +128,7 @@ def _evaluate_fusion(folder: Path, images: Images, json: Path | None, device: st
 
 
 def _open(
-    spec: ModelSpec, data: Path | None, inputs: Sequence[Path], target: Path | None, kind: str
+    spec: ModelSpec, data: Path | None, inputs: Sequence[Path], target: Path | None, kind: str, patient_pattern: str
 ) -> tuple[DataSet, Sequence[str]]:
     """The data, and the names of their channels; none if they are those of the model in its own order.
 
@@ -125,7 +136,7 @@ def _open(
         Mendable: they are not told in one way, or in a way that this model is not measured on.
     """
     if data is not None and not inputs and target is None:
-        opened = open_data(data, kind)
+        opened = open_told(data, kind, patient_pattern)
         return opened, opened.channels
     pairs = len(measurement_of(spec.preprocess).sequences) == 2
     if not pairs:

@@ -10,10 +10,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
+from trainers.commands.shared import (
+    Device,
+    Kind,
+    Mendable,
+    Model,
+    PatientPattern,
+    command_line,
+    console,
+    explained,
+    open_told,
+)
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.data.readers import open_data
 from trainers.files import atomic_write_json
 from trainers.known import split_known
 from trainers.recipes import SYNTHESIS_RECIPES
@@ -31,6 +40,7 @@ def train_synthesis(
         str, typer.Option(help=f"Recipe: {', '.join(SYNTHESIS_RECIPES)}; none makes one for the data.")
     ] = "",
     kind: Kind = "auto",
+    patient_pattern: PatientPattern = "",
     window: Annotated[
         str, typer.Option(help="Size of the images, voxels, e.g. 64x64 or 32x48x32; empty is the recipe's.")
     ] = "",
@@ -46,15 +56,14 @@ def train_synthesis(
 ) -> None:
     """Train a GAN, then measure it and audit its privacy on patients kept away. Several GPUs: start with torchrun."""
     with explained(), console_monitor() as monitor:
-        opened = open_data(data, kind)
-        size = _window(window)
-        recipe = _recipe(model, preset, size, lambda: recipe_for(opened, preset, size, spacing, masks))
+        images, size = open_told(data, kind, patient_pattern), _window(window)
+        recipe = _recipe(model, preset, size, lambda: recipe_for(images, preset, size, spacing, masks))
         changes: dict[str, Any] = {
             "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "threads": threads,
         }  # fmt: skip
         recipe = with_preset(recipe, preset, **_usual(recipe, preset), **{k: v for k, v in changes.items() if v})
         recipe = replace(recipe, config=replace(recipe.config, seed=seed))
-        report = train(recipe, opened, out, command_line(), monitor)
+        report = train(recipe, images, out, command_line(), monitor)
     if report:
         _show(report, out)
 
@@ -68,6 +77,7 @@ def evaluate_synthesis(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
     kind: Kind = "auto",
+    patient_pattern: PatientPattern = "",
     seed: Annotated[int, typer.Option(help="Seed of the first image.", min=0)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -78,11 +88,11 @@ def evaluate_synthesis(
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         spec = _synthesis_spec(folder)
-        unknown, known = split_known(spec, open_data(real, kind).entries)
+        unknown, known = split_known(spec, open_told(real, kind, patient_pattern).entries)
         if not unknown:
             raise CasesError(f"The model learned from all images in {real}. Give images of other patients.")
         if training is not None:
-            known = open_data(training, kind).entries
+            known = open_told(training, kind, patient_pattern).entries
         try:
             report = evaluate(folder, unknown, n, known, seed, monitor, device).as_dict()
         except ValueError as error:

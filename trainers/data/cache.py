@@ -15,7 +15,9 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -206,10 +208,31 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 
 def item_key(entry: Entry, settings: str) -> str:
-    """SHA-256 of an entry's id, its files' names, sizes and times of change, and the settings."""
+    """SHA-256 of an entry's id, its files' names, sizes and times of change, how they are read, and the settings."""
     files = [(str(file.resolve()), *_state(file)) for file in entry.files]
-    text = json.dumps([FORMAT, entry.id, entry.patient, files, settings])
+    text = json.dumps([FORMAT, entry.id, entry.patient, files, recipe(entry.read), settings])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipe(read: Any) -> Any:
+    """What reads an image and with which options, as JSON values: the same in every run, whatever the working folder.
+
+    Functions go by their names, a `partial` by its function and arguments too, paths absolute, all else by its `repr`.
+    One that tells the place in memory would only have each run prepare its images anew.
+    """
+    if isinstance(read, partial):
+        return [
+            recipe(read.func),
+            recipe(read.args),
+            [[name, recipe(read.keywords[name])] for name in sorted(read.keywords)],
+        ]
+    if isinstance(read, (tuple, list)):
+        return [recipe(value) for value in read]
+    if isinstance(read, MethodType):
+        return [recipe(read.__func__), recipe(read.__self__)]
+    if isinstance(read, (FunctionType, type)):
+        return f"{read.__module__}.{read.__qualname__}"
+    return str(read.resolve()) if isinstance(read, Path) else repr(read)
 
 
 def _state(file: Path) -> tuple[int, int]:

@@ -33,8 +33,8 @@ class Split:
 
 
 def stem(path: Path) -> str:
-    """File name without its image suffix."""
-    name = path.name
+    """File name without its image suffix; of the one volume in a folder that is named as a file, the folder's."""
+    name = path.parent.name if wrapped_volume(path.parent) == path else path.name
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), path.suffix)
     return name[: len(name) - len(suffix)] if suffix else name
 
@@ -52,7 +52,7 @@ def find_cases(folder: Path | str) -> list[Case]:
             raise FileNotFoundError(
                 f"There is no folder {part}. Expected images/ and labels/ with the same file names."
             )
-    names = [p.name for p in find_images(images)]
+    names = [p.relative_to(images) for p in find_images(images)]
     missing = [name for name in names if not (labels / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{len(missing)} images have no label of the same name, the first is {missing[0]}.")
@@ -62,8 +62,26 @@ def find_cases(folder: Path | str) -> list[Case]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Volume files in `folder`, sorted by name; hidden files are not."""
-    return sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
+    """Volume files in `folder`, sorted by name; hidden files are not.
+
+    A folder that is named as a file and holds one volume, `x-t1c.nii/0000_t1c.nii`, as archives unpacked by Kaggle have
+    them, stands for that volume.
+    """
+    named = sorted(p for p in folder.iterdir() if is_volume_name(p.name))
+    return [file for p in named if (file := wrapped_volume(p) if p.is_dir() else p)]
+
+
+def wrapped_volume(folder: Path) -> Path | None:
+    """The one volume in a folder that is named as a file; None for other folders."""
+    if not is_volume_name(folder.name) or not folder.is_dir():
+        return None
+    files = [p for p in folder.iterdir() if is_volume_name(p.name) and p.is_file()]
+    return files[0] if len(files) == 1 else None
+
+
+def is_volume_name(name: str) -> bool:
+    """Tells whether a name is that of a volume file; hidden ones are not."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def hash_fraction(text: str) -> float:

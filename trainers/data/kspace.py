@@ -68,10 +68,11 @@ def read_kspace(path: Path | str) -> KSpace:
         VolumeError: not such a file, not Cartesian, not two-dimensional, or nothing measured.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise VolumeError("not_an_image", f"{path.name} is no k-space file.", f"Give one of {', '.join(SUFFIXES)}.")
     try:
-        samples, mask, header = _from_npy(path) if path.suffix == ".npy" else _from_h5(path)
+        samples, mask, header = _from_npy(path) if suffix == ".npy" else _from_h5(path)
     except VolumeError:
         raise
     except UNREADABLE as error:

@@ -21,7 +21,7 @@ MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 
 
 def fault(path: Path) -> str:
-    """What is wrong with the header of a `.mha` file; empty if ITK can be given it."""
+    """What is wrong with the header of a `.mha` or `.mhd` file; empty if ITK can be given it."""
     with path.open("rb") as stream:
         text = stream.read(HEADER_BYTES).decode("latin-1")
     fields: dict[str, str] = {}

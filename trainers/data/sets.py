@@ -32,7 +32,9 @@ class Entry:
 
     Attributes:
         id: unique in the set. patient: entries of one patient are never in two parts of a split.
-        read: gives the image; can be pickled, for loader processes to call it. Raises VolumeError, naming the file.
+        read: gives the image; can be pickled, for loader processes to call it: a function, or a `partial` of one with
+            the reader's options, by which the cache tells one way of reading from another. Raises VolumeError, naming
+            the file.
         target: index into the set's `classes`, or None.
         details: what the set tells of the image beside that, e.g. a nodule's diameter in mm.
         files: what `read` reads; the cache sees by their size and time that an image has changed.

@@ -33,7 +33,9 @@ DAMAGED: tuple[Any, ...] = (
     LookupError,
     *nifti.ERRORS,
 )
-FORMATS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}  # else ITK goes by content, and a name could lie
+META = (".mha", ".mhd")
+FORMATS = {".nrrd": "NrrdImageIO", **dict.fromkeys(META, "MetaImageIO")}
+"""ITK's reader by suffix: else it goes by content, and a name could lie, or finds none for a name in capitals."""
 DEFLATE_LIMIT = 1032  # no deflate stream expands further (zlib's technical details, "maximum compression factor")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NOTES = "ITK_FileNotes"  # ITK's key for the one free text that a NIfTI header has, `descrip`
@@ -207,7 +209,11 @@ def write_volume(
     if compress is None:
         compress = volume.array.dtype.kind in "iu"
     with atomic_path(path) as temporary:
-        encode_volume(temporary, volume, metadata, compress)
+        plain = temporary.with_name(
+            temporary.name.lower()
+        )  # to a name in capitals ITK writes nothing, and does not say
+        encode_volume(plain, volume, metadata, compress)
+        plain.replace(temporary)
 
 
 def encode_volume(path: Path, volume: Volume, metadata: Mapping[str, str] | None, compress: bool) -> None:
@@ -242,7 +248,7 @@ def _reader(path: Path) -> sitk.ImageFileReader | sitk.ImageSeriesReader:
         return _series_reader(path)
     if not path.is_file():
         raise VolumeError("not_an_image", f"There is no file {path.name}.", "Check the name.")
-    if path.suffix.lower() == ".mha" and (fault := metaimage.fault(path)):
+    if path.suffix.lower() in META and (fault := metaimage.fault(path)):
         raise VolumeError("not_an_image", f"{path.name} is damaged: {fault}.", "Export and send it again.")
     reader = sitk.ImageFileReader()
     reader.SetImageIO(FORMATS.get(path.suffix.lower(), ""))
@@ -329,9 +335,10 @@ def _check_affine(header: Header) -> None:
 
 def _check_length(header: Header, path: Path) -> None:
     """A file that cannot hold what its header claims is refused before anything is allocated."""
-    if path.is_dir() or path.suffix in (".nhdr", ".mhd"):
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in (".nhdr", ".mhd"):
         return
-    factor = DEFLATE_LIMIT if path.suffix in (".gz", ".nrrd", ".mha") else 1
+    factor = DEFLATE_LIMIT if suffix in (".gz", ".nrrd", ".mha") else 1
     if path.stat().st_size * factor < header.bytes:
         raise VolumeError(
             "not_an_image",

@@ -21,7 +21,7 @@ from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.adapt import adapt
 from trainers.tasks.anomaly.data import healthy, open_examined
-from trainers.tasks.anomaly.evaluate import Marked, evaluate, voxel_figures
+from trainers.tasks.anomaly.evaluate import evaluate
 from trainers.tasks.anomaly.infer import Detector
 from trainers.tasks.anomaly.lesions import measure_lesions, with_lesion
 from trainers.tasks.anomaly.methods import METHODS
@@ -123,15 +123,6 @@ def test_where_a_mask_lies_does_not_change_what_is_looked_at(volume_model: Path)
     ((plain, one),) = detector.look([large])
     ((marked, other),) = detector.look([replace(large, label=np.pad(label, 4))])
     assert np.array_equal(plain, marked) and one == other
-
-
-def test_voxel_figures_by_hand() -> None:
-    mask = np.zeros((4, 4), bool)
-    mask[0] = True
-    heat = np.arange(16, 0, -1).reshape(4, 4).astype(float)
-    figures = voxel_figures(Marked([heat, heat], [mask, mask]), 11.0, 20)
-    assert figures["auroc"]["value"] == 1 and figures["best_dice"]["value"] == 1
-    assert figures["calibrated_dice"]["value"] == pytest.approx(2 * 4 / (6 + 4))
 
 
 def test_lesions_are_where_they_are_said_to_be_and_the_same_each_time() -> None:

@@ -103,12 +103,48 @@ def test_label_schemes_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_an_unknown_label_value_unless_it_is_named(tmp_path: Path) -> None:
-    """4 in the new names is the resection cavity of 2024."""
+    """4 is the resection cavity, which is there after treatment alone."""
     study(tmp_path / "BraTS-GLI-00001-000", NEW, "-", 4)
     with pytest.raises(VolumeError, match=r"000-seg\.nii\.gz: Label values \[4\] are not known"):
         open_data(tmp_path).entries[0].read()
     data = open_data(tmp_path, labels={"NETC": 1, "SNFH": 2, "ET": 3, "RC": 4})
     assert data.labels["RC"] == 4 and data.entries[0].read().label.max() == 4  # type: ignore[union-attr]
+
+
+def test_after_treatment_there_is_a_cavity(tmp_path: Path) -> None:
+    for name in ("BraTS-GLI-02062-100", "BraTS-GLI-02062-101"):
+        study(tmp_path / name, NEW, "-", 4)
+    data = open_data(tmp_path)
+    assert data.labels == {"NCR": 1, "ED": 2, "ET": 3, "RC": 4}
+    assert [entry.patient for entry in data.entries] == ["BraTS-GLI-02062"] * 2
+    assert data.entries[0].read().label.max() == 4  # type: ignore[union-attr]
+    study(tmp_path / "BraTS-GLI-02063-100", NEW, "-", 5)
+    with pytest.raises(VolumeError, match=r"Label values \[5\] are not known"):
+        open_data(tmp_path).entries[2].read()
+    study(tmp_path / "BraTS20_Training_001", OLD, "_", 4)
+    with pytest.raises(CasesError, match=r"several label schemes are mixed: 2021, 2024"):
+        open_data(tmp_path)
+
+
+def test_before_and_after_treatment_in_one_set(tmp_path: Path) -> None:
+    study(tmp_path / "BraTS-GLI-00001-000", NEW, "-", 4)
+    study(tmp_path / "BraTS-GLI-00001-100", NEW, "-", 4)
+    before, after = (data := open_data(tmp_path)).entries
+    assert data.labels == {"NCR": 1, "ED": 2, "ET": 3, "RC": 4} and before.patient == after.patient
+    assert after.read().label.max() == 4  # type: ignore[union-attr]
+    with pytest.raises(VolumeError, match=r"000-seg\.nii\.gz: Label values \[4\] are not known"):
+        before.read()
+
+
+def test_folders_around_the_files(tmp_path: Path) -> None:
+    """Copies on Kaggle have `BraTS-GLI-00001-000-t1c.nii/00000057_brain_t1c.nii`."""
+    folder = tmp_path / "BraTS-GLI-00001-000"
+    for name, value in NEW.items():
+        volume(folder / f"{folder.name}-{name}.nii/0000_brain_{name}.nii", np.full(SHAPE, value, np.int16))
+    volume(folder / f"{folder.name}-seg.nii/0000_final_seg.nii", np.full(SHAPE, 3, np.uint8))
+    assert recognise(tmp_path) == "brats"
+    sample = open_data(tmp_path).entries[0].read()
+    assert sample.image[:, 0, 0, 0].tolist() == [1, 2, 3, 4] and (sample.label == 3).all()
 
 
 def test_other_challenges_keep_their_values_without_names(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainers.data.files import volume
-from trainers.data.cache import Arrays, CachedData, Disk, Memory
+from tests.trainers.data.files import picture, scan, volume
+from trainers.data.cache import Arrays, CachedData, Disk, Memory, item_key, recipe
+from trainers.data.readers import open_data
 from trainers.data.readers.base import read_pair
 from trainers.data.sets import Entry, Sample
 
@@ -97,6 +98,47 @@ def test_other_settings_are_prepared_anew(open_cache: Callable[..., CachedData],
     assert prepared(log) == 2
     with pytest.raises(TypeError):
         open_cache(settings={"size": np.zeros(3)})
+
+
+def keys(path: Path, **options: object) -> list[str]:
+    """Keys of a set's images; those of the same images are equal if they are read in the same way."""
+    return [item_key(entry, "{}") for entry in open_data(path, **options).entries]
+
+
+def test_other_options_of_a_reader_have_other_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "pictures/a.png", np.zeros((4, 6, 3), np.uint8))
+    scan(tmp_path / "luna/1.2.mhd", np.zeros((7, 9, 8), np.int16), (0, 0, 0), (1, 1, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    (tmp_path / "luna/annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,1,2,3,5.0\n")
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((2, 4, 4), np.uint8))
+    options: dict[str, list[dict[str, object]]] = {
+        "pictures": [{"colour": True}, {"colour": False}],
+        "luna": [{}, {"patch": (4, 4, 4)}, {"patch": (4, 4, 5)}, {"patch_mm": (4, 4, 4)}],
+        "x.npz": [{}],
+    }
+    for name, ways in options.items():
+        found = [key for way in ways for key in keys(tmp_path / name, **way)]
+        assert len(set(found)) == len(found), name
+        monkeypatch.chdir(tmp_path)
+        assert found == [key for way in ways for key in keys(Path(name), **way)], "the same set by another path"
+
+
+def test_the_next_run_with_other_options_gets_other_arrays(tmp_path: Path) -> None:
+    picture(tmp_path / "set/a.png", np.zeros((4, 6, 3), np.uint8))
+    for colour, channels in ((True, 3), (False, 1), (True, 3)):
+        entries = open_data(tmp_path / "set", colour=colour).entries
+        data = CachedData(entries, doubled, {}, folder=tmp_path / "cache")
+        assert data[0]["image"].shape == (channels, 6, 4)
+    assert len(files(tmp_path / "cache")) == 2
+
+
+def test_what_tells_one_way_of_reading_from_another(tmp_path: Path) -> None:
+    ways = [
+        doubled, filled, partial(filled), partial(filled, 1), partial(filled, 1.5), partial(filled, value=1),
+        partial(filled, (1, Path("a"))), partial(filled, (1, Path("b"))), Memory(1).get, Memory,
+    ]  # fmt: skip
+    assert len({str(recipe(way)) for way in ways}) == len(ways)
+    assert recipe(partial(filled, value=1, voxels=2)) == recipe(partial(filled, voxels=2, value=1))
+    assert recipe(Path("a")) == str(Path.cwd() / "a")
 
 
 def test_a_changed_image_is_prepared_anew(open_cache: Callable[..., CachedData], entries: list[Entry]) -> None:

@@ -121,6 +121,20 @@ def test_refuge2_has_one_name_in_two_parts(tmp_path: Path) -> None:
     assert [int((entry.read().label > 0).sum()) for entry in data.entries] == [20, 0]  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("name", ["Cropped", "cropped", "Square"])
+def test_derived_copies_are_left_out(tmp_path: Path, name: str) -> None:
+    """A copy beside the photograph would be another patient."""
+    root = tmp_path / "REFUGE"
+    picture(root / "train/Images/g0001.jpg", PHOTO)
+    picture(root / "train/gts/g0001.bmp", MASK)
+    picture(root / f"train/Images_{name}/g0001.jpg", PHOTO[:4])
+    picture(root / f"train/Masks_{name}/g0001.png", MASK[:4])
+    data = open_data(root)
+    assert by_id(data) == {"train/Images/g0001": 1} and data.entries[0].read().label is not None
+    assert data.notes == ("2 pictures in folders named …_cropped or …_square were left out as copies.",)
+    assert list(by_id(open_data(root / f"train/Images_{name}", "refuge"))) == ["g0001"], "unless they are all there is"
+
+
 def test_names_tell_glaucoma_where_nothing_else_does(tmp_path: Path) -> None:
     for name in ("g0001", "n0002", "V0003"):
         picture(tmp_path / f"Training400/{name}.jpg", PHOTO)

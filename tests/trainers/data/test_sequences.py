@@ -80,6 +80,16 @@ def test_nothing_in_common(folder: Path, tmp_path: Path) -> None:
         open_sequences(folder)
 
 
+@pytest.mark.parametrize(
+    "name", ["lesion", "T1_lesions", "tumour", "Tumor", "annotation", "annotations", "contours", "ground_truth", "mask"]
+)
+def test_masks_by_any_name_are_no_channels(folder: Path, name: str) -> None:
+    for patient in ("p1", "p2"):
+        volume(folder / f"{patient}/{name}.nii.gz", np.zeros((8, 8, 3), np.uint8), FINE)
+    assert open_sequences(folder).channels == ("CT", "PET_SUV")
+    assert open_sequences(folder, ("CT", name)).channels == ("CT", name), "unless they are asked for"
+
+
 def test_two_files_of_one_name(folder: Path) -> None:
     volume(folder / "p1/CT.nrrd", np.zeros((4, 4, 4), np.int16))
     with pytest.raises(CasesError, match="p1 has CT in several formats"):
@@ -204,6 +214,11 @@ def test_a_real_patient(real_data: Path) -> None:
     ct, mr, pet = data.entries[0].read().image
     assert ct.shape == mr.shape == pet.shape == (115, 90, 35)
     assert ct.min() == -1000 and 15 < pet.max() < 21.7  # SUV; a peak of the native grid is hardly hit
+
+
+@pytest.mark.realdata
+def test_a_real_lesion_is_no_channel(real_data: Path) -> None:
+    assert open_data(real_data / "ms_lesion_mni").channels == ("FLAIR", "T1", "T1post", "T2")
 
 
 @pytest.mark.realdata

@@ -211,6 +211,9 @@ def test_what_cannot_be_prepared_is_named() -> None:
     grey, colour = (Sample(np.zeros((n, 8, 6), np.float32)) for n in (1, 3))
     with pytest.raises(VolumeError, match="scan7 is 2D; the model makes 3D images"):
         prepare([entry(grey, "scan7")], CUBE)
+    many = Sample(np.zeros((1, 8, 6), np.float32), np.full((8, 6), 300, np.uint16))
+    with pytest.raises(VolumeError, match="scan7 has label values outside 0 to 255"):
+        prepare([entry(many, "scan7")], FLAT, values=[1])
     with pytest.raises(VolumeError, match="scan7 has no label map"):
         prepare([entry(grey, "scan7")], FLAT, [1])
     with pytest.raises(VolumeError, match="images of 1 and 3 channels; all must have as many"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from tests.trainers.synthesis.conftest import PICTURE, TINY_ENCODER, VOLUME, org
 from trainers.card import write_card
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet, Entry, Sample
-from trainers.fit import CHECKPOINT_FILE, FitConfig
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, FitConfig
 from trainers.known import fingerprint, split_known
 from trainers.monitor import Cancelled, Monitor
 from trainers.spec import CARD_FILE, WEIGHTS_FILE, ModelSpec
+from trainers.stages import STAGES_FILE
 from trainers.tasks.synthesis import SynthesisRecipe, Synthesizer, evaluate, recipe_for, with_preset
 from trainers.tasks.synthesis.evaluate import FIGURES_FILE
 from trainers.tasks.synthesis.grid import GRID_FILE
@@ -74,7 +76,8 @@ def test_pictures_with_classes(tmp_path: Path) -> None:
     monitor = Stages()
     report = train(flat_recipe(data), data, tmp_path, "python -m trainers train", monitor)
     assert {p.name for p in tmp_path.iterdir()} == {
-        WEIGHTS_FILE, "encoder.safetensors", "spec.json", CARD_FILE, FIGURES_FILE, GRID_FILE, SPLIT_FILE
+        WEIGHTS_FILE, "encoder.safetensors", "spec.json", CARD_FILE, FIGURES_FILE, GRID_FILE, SPLIT_FILE,
+        STAGES_FILE,
     }  # fmt: skip
     assert monitor.heard == ["reading images", "encoder of features", "images", "measuring"]
     spec = ModelSpec.load(tmp_path)
@@ -127,6 +130,22 @@ def test_volumes_with_masks_and_a_second_run(tmp_path: Path) -> None:
     assert report["privacy"] is not None and "kid" in strict(tmp_path / FIGURES_FILE)
     (sample,) = Synthesizer(tmp_path)(1, 0)
     assert sample.label is not None and sample.image.shape == VOLUME
+
+
+def test_encoder_and_label_maps_of_other_images_are_not_taken_up(tmp_path: Path) -> None:
+    data = volumes_set(44)
+    recipe = solid_recipe(data)
+    with pytest.raises(Cancelled):
+        train(recipe, data, tmp_path, monitor=Stages("images", 2))
+    others = replace(data, entries=[replace(e, read=partial(brighter, e.read)) for e in data.entries])
+    for changed, images in ((recipe, others), (replace(recipe, encoder=replace(TINY_ENCODER, steps=4)), data)):
+        with pytest.raises(CheckpointMismatch, match=r"encoder\.safetensors was trained in another way"):
+            train(changed, images, tmp_path)
+
+
+def brighter(read: Callable[[], Sample]) -> Sample:
+    sample = read()
+    return replace(sample, image=sample.image**2)
 
 
 def test_the_cards_of_models_without_classes_claim_none(tmp_path: Path) -> None:

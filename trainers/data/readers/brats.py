@@ -1,6 +1,7 @@
 """BraTS: a folder a patient and time point, with four MR sequences and, in training sets, the tumour's parts.
 
-Menze et al. 2015, IEEE TMI 34(10); Baid et al. 2021, arXiv:2107.02314. Names of 2012-2021 (`…_t1ce.nii.gz`), of 2023
+Menze et al. 2015, IEEE TMI 34(10); Baid et al. 2021, arXiv:2107.02314; after treatment, de Verdier et al. 2024,
+arXiv:2405.18368. Names of 2012-2021 (`…_t1ce.nii.gz`), of 2023
 and later (`…-t1c.nii.gz`), and bare ones (`t1c.nii.gz`).
 """
 
@@ -26,10 +27,16 @@ NAMES = {  # last word of a file's name -> what it is
     **{"t2": "t2", "t2w": "t2", "flair": "flair", "t2f": "flair", "seg": "seg", "segm": "seg"},
 }
 LABELS: Mapping[str, Mapping[str, int]] = defaultdict(
-    dict, {"2021": {"NCR": 1, "ED": 2, "ET": 4}, "2023": {"NCR": 1, "ED": 2, "ET": 3}}
+    dict,
+    {
+        "2021": {"NCR": 1, "ED": 2, "ET": 4},
+        "2023": {"NCR": 1, "ED": 2, "ET": 3},
+        "2024": {"NCR": 1, "ED": 2, "ET": 3, "RC": 4},  # after treatment, with the resection's cavity
+    },
 )
 ADULTS = ("GLI", "MEN", "MET", "SSA")  # the children's labels (PED) changed from year to year
-NEW_NAME = re.compile(r"(BraTS-([A-Z]+)-\d+)-\d{3}$", re.IGNORECASE)  # BraTS-GLI-00001-000: patient, then time point
+NEW_NAME = re.compile(r"(BraTS-([A-Z]+)-\d+)-(\d{3})$", re.IGNORECASE)  # BraTS-GLI-00001-000: patient, then time point
+TREATED = 100  # the first time point of gliomas after treatment, https://doi.org/10.48550/arXiv.2405.18368
 SCAN_NAME = re.compile(r"(BraTS1[789]_\w+_\w+)_\d+$", re.IGNORECASE)  # Brats18_TCIA08_167_1: patient, then scan
 DEPTH = 4
 
@@ -59,10 +66,12 @@ def open_brats(
         path: a folder with a folder a study, directly or a few folders deep (`HGG`, `LGG`).
         sequences: some of t1, t1c, t2, flair.
         labels: name to value; None takes NCR 1, ED 2 and, by the names' year, ET 4 (until 2021) or ET 3 (from 2023),
-            and takes any value, without names, in challenges with other labels. Other values in a file are an error.
+            with RC 4 for gliomas after treatment (time points from 100 on), and takes any value, without names, in
+            challenges with other labels. Other values in a file are an error.
 
     Raises:
-        FileNotFoundError: no study. CasesError: a study lacks a sequence, or studies of both label schemes are mixed.
+        FileNotFoundError: no study. CasesError: a study lacks a sequence, or studies are mixed whose labels give one
+            part two values.
     """
     folder = Path(path)
     unknown = [name for name in sequences if name not in SEQUENCES]
@@ -78,7 +87,7 @@ def open_brats(
     known = dict(labels) if labels is not None else _labels(studies)
     unlabelled = sum("seg" not in study.files for study in studies)
     notes = (f"{unlabelled} of {len(studies)} studies have no segmentation.",) if unlabelled else ()
-    entries = [_entry(study, tuple(sequences), known) for study in studies]
+    entries = [_entry(s, tuple(sequences), known if labels is not None else LABELS[_scheme(s)]) for s in studies]
     return DataSet(folder.resolve().name, entries, channels=tuple(sequences), labels=known, notes=notes)
 
 
@@ -134,6 +143,8 @@ def _check_sequences(studies: list[Study], sequences: Sequence[str]) -> None:
 def _labels(studies: list[Study]) -> dict[str, int]:
     """Labels by the year in the studies' names; none where a challenge has others, such as the children's."""
     schemes = {_scheme(study) for study in studies if "seg" in study.files} or set(map(_scheme, studies))
+    if schemes == {"2023", "2024"}:  # before and after treatment, as 2025 has them in one set
+        schemes = {"2024"}
     if len(schemes) > 1:
         raise CasesError(f"Studies of several label schemes are mixed: {', '.join(sorted(schemes))}. Open each alone.")
     return dict(LABELS[schemes.pop()])
@@ -143,7 +154,10 @@ def _scheme(study: Study) -> str:
     """A key of LABELS, by the folder's name or the suffixes: t1n, t2w and t2f are of 2023 and later."""
     words = {re.split(r"[-_]", stem(file).lower())[-1] for file in study.files.values()}
     if found := NEW_NAME.match(study.folder.name):
-        return "2023" if found.group(2).upper() in ADULTS else f"BraTS-{found.group(2).upper()}"
+        challenge, time_point = found.group(2).upper(), int(found.group(3))
+        if challenge == "GLI" and time_point >= TREATED:
+            return "2024"
+        return "2023" if challenge in ADULTS else f"BraTS-{challenge}"
     return "2023" if words & {"t1n", "t2w", "t2f"} else "2021"
 
 

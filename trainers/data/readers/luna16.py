@@ -20,6 +20,7 @@ from trainers.data.sets import DataSet, Entry
 
 CLASSES = ("non-nodule", "nodule")
 NODULES = "annotations.csv"
+SCANS = "*.[mM][hH][dD]"
 CANDIDATES = ("candidates_V2.csv", "candidates.csv")  # the better one first
 POINT = ("seriesuid", "coordX", "coordY", "coordZ")
 
@@ -100,7 +101,7 @@ def _table(folder: Path, name: str) -> Path | None:
 
 def _scans(folder: Path) -> dict[str, Path]:
     """Scans by series: in `subset*`, however deep an archive program has put them, or in the folder itself."""
-    files = chain(folder.glob("*.mhd"), *(subset.rglob("*.mhd") for subset in sorted(folder.glob("subset*"))))
+    files = chain(folder.glob(SCANS), *(subset.rglob(SCANS) for subset in sorted(folder.glob("subset*"))))
     return {file.stem: file for file in files if not file.name.startswith(".")}
 
 

@@ -19,6 +19,7 @@ from trainers.data.sets import DataSet, Entry, Sample
 from trainers.data.volumes import VolumeError
 
 PARTS = ("train", "val", "test")
+FILES = "*.[nN][pP][zZ]"
 CLASSES = {  # by the start of the file's name
     "pneumoniamnist": ("normal", "pneumonia"),
     "breastmnist": ("malignant", "normal or benign"),
@@ -46,6 +47,9 @@ class Archive:
             self._arrays = _load(self.path)
         return self._arrays
 
+    def __repr__(self) -> str:
+        return f"Archive({str(self.path.resolve())!r})"
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_arrays": None}
 
@@ -53,8 +57,8 @@ class Archive:
 def recognise(path: Path) -> bool:
     """Tells whether `path` is a MedMNIST file or a folder with some."""
     if path.is_dir():
-        return any(_has_parts(file) for file in path.glob("*.npz"))
-    return path.suffix == ".npz" and _has_parts(path)
+        return any(_has_parts(file) for file in path.glob(FILES))
+    return path.suffix.lower() == ".npz" and _has_parts(path)
 
 
 def open_medmnist(path: Path | str) -> DataSet:
@@ -105,7 +109,7 @@ def _file(path: Path) -> Path:
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
         return path
-    files = sorted(path.glob("*.npz"))
+    files = sorted(path.glob(FILES))
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise CasesError(f"The folder {path} should hold exactly one .npz; found: {found}. Give the file itself.")

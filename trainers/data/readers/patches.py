@@ -12,7 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from trainers.data.sets import Sample
-from trainers.data.volumes import Header, VolumeError, check_file
+from trainers.data.volumes import FORMATS, Header, VolumeError, check_file
 
 AIR = -1024.0  # HU
 
@@ -82,6 +82,7 @@ def _check_inside(index: npt.NDArray[np.float64], header: Header, path: Path, pa
 def _read_region(path: Path, start: Sequence[int] | Any, size: Sequence[int] | Any) -> npt.NDArray[Any]:
     """Voxels (x, y, z) of a box that lies in the image."""
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(FORMATS.get(path.suffix.lower(), ""))
     reader.SetFileName(str(path))
     reader.SetExtractIndex([int(n) for n in start])
     reader.SetExtractSize([int(n) for n in size])

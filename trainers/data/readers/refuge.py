@@ -26,6 +26,7 @@ LABELS = {"disc": 1, "cup": 2}
 STORED = {255: 0, 128: 1, 0: 2}  # value in the mask file -> label; the disc is what is left of it around the cup
 PARTS = {"train": "train", "val": "val", "test": "test"}  # by the start of a folder's name, less "refuge-" and the like
 MASK_FOLDER = re.compile(r"mask|annotation|(^|[-_])gts?$", re.IGNORECASE)
+COPIES = re.compile(r"_(cropped|square)$", re.IGNORECASE)  # the end of a folder's name: copies of photographs elsewhere
 NAMED_SO = re.compile(r"refuge|(training|validation|test)400|disc_(cup_)?masks?", re.IGNORECASE)
 FOLDERS = {"glaucoma": 1, "g": 1, "non-glaucoma": 0, "n": 0}
 PREFIX = re.compile(r"([gn])\d+$", re.IGNORECASE)  # g0001, n0001
@@ -54,7 +55,8 @@ def open_refuge(path: Path | str) -> DataSet:
     images, masks = _sort(folder)
     if not images:
         raise FileNotFoundError(
-            f"There is no fundus photograph below {folder}. Expected e.g. Training400/Glaucoma/*.jpg."
+            f"There is no fundus photograph below {folder}. Expected e.g. Training400/Glaucoma/*.jpg; "
+            "folders named …_cropped or …_square are left out as copies."
         )
     glaucoma, notes = read_tables(folder)
     entries = [
@@ -69,7 +71,7 @@ def open_refuge(path: Path | str) -> DataSet:
         dimensions=2,
         units="0-255",
         parts=_parts(folder, images, entries),
-        notes=(*notes, *_notes(entries)),
+        notes=(*notes, *_notes(entries, _copies(folder))),
     )
 
 
@@ -104,12 +106,21 @@ def _sort(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     """Photographs, and masks by name without suffix, lower case."""
     images: list[Path] = []
     masks: dict[str, list[Path]] = {}
-    for file in sorted(p for p in folder.rglob("*") if is_picture(p)):
+    for file in sorted(p for p in folder.rglob("*") if is_picture(p) and not _is_copy(folder, p)):
         if any(MASK_FOLDER.search(part) for part in file.relative_to(folder).parts[:-1]):
             masks.setdefault(file.stem.lower(), []).append(file)
         elif file.suffix.lower() in (".jpg", ".jpeg", ".png"):
             images.append(file)
     return images, masks
+
+
+def _is_copy(folder: Path, file: Path) -> bool:
+    """Whether it lies in a folder of derived pictures, such as `Images_Cropped` beside `Images`."""
+    return any(COPIES.search(part) for part in file.relative_to(folder).parts[:-1])
+
+
+def _copies(folder: Path) -> int:
+    return sum(is_picture(p) and _is_copy(folder, p) for p in folder.rglob("*"))
 
 
 def _mask(folder: Path, image: Path, masks: list[Path]) -> Path | None:
@@ -163,7 +174,9 @@ def _parts(folder: Path, images: list[Path], entries: list[Entry]) -> dict[str, 
     return parts
 
 
-def _notes(entries: list[Entry]) -> Iterable[str]:
+def _notes(entries: list[Entry], copies: int) -> Iterable[str]:
+    if copies:
+        yield f"{copies} pictures in folders named …_cropped or …_square were left out as copies."
     unmasked = sum(len(entry.files) == 1 for entry in entries)
     untold = sum(entry.target is None for entry in entries)
     if unmasked:

@@ -24,7 +24,7 @@ from trainers.data.sets import DataSet, Entry, Sample
 from trainers.data.volumes import VolumeError, read_volume
 
 MODALITY = re.compile(r"(ct|mri?|pet|pt|spect|nm|flair|dwi|adc|swi|pd|t[12][a-z]*)([-_][a-z]\w*)*", re.IGNORECASE)
-MASK = re.compile(r"mask|label|seg|roi|gtv", re.IGNORECASE)
+MASK = re.compile(r"mask|label|seg|roi|gtv|lesion|tumou?r|annotation|contour|truth", re.IGNORECASE)
 SLICE = re.compile(r"(.*\d)[-_]?\d{3}")  # a picture's name: the case, then the slice
 NAMED = 3  # patients that an error names
 Files = Mapping[str, Path]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from trainers.data.readers import open_data
 from trainers.data.readers.pictures import is_picture, read_values
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.data.volumes import VolumeError, read_label
+from trainers.known import split_known
+from trainers.spec import ModelSpec
 
 NORMAL, ABNORMAL, MASKS = "normal", "abnormal", "masks"
 USUAL_NAMES = ("normal", "healthy", "no finding", "no_finding", "no_dr", "good")
@@ -25,11 +27,13 @@ class Examined:
     Attributes:
         normal, abnormal: entries. A sample of an abnormal one has a label map, 1 where it is abnormal, if one is known.
         marked: ids of abnormal ones of which it is.
+        left_out: how many others there were, by the names of `trainers.tasks.anomaly.report.LEFT_OUT`.
     """
 
     normal: list[Entry]
     abnormal: list[Entry]
     marked: frozenset[str] = frozenset()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def healthy(data: DataSet, normal: str = "") -> DataSet:
@@ -48,31 +52,54 @@ def healthy(data: DataSet, normal: str = "") -> DataSet:
     return replace(data, entries=[_plain(entry) for entry in data.entries if entry.target == index])
 
 
-def open_examined(path: Path, kind: str = "auto", normal: str = "") -> Examined:
+def open_examined(path: Path, kind: str = "auto", normal: str = "", patient_pattern: str = "") -> Examined:
     """Opens `path/normal` and `path/abnormal`, folders of images or with a MedMNIST .npz each, or a set with classes.
 
-    `path/masks`, if it is there, has label maps named as the abnormal images; what is not 0 in them is abnormal.
+    Images of unknown class are left out of a set with classes. `path/masks`, if it is there, has label maps named as
+    the abnormal images; what is not 0 in them is abnormal.
 
     Args:
         path: a folder, or a .npz.
         kind: layout, as for `open_data`.
         normal: class of the healthy images in a set with classes; empty looks for a usual one.
+        patient_pattern: finds the patient in a file's name, as for `open_data`; empty takes each image for one.
 
     Raises:
-        FileNotFoundError: nothing there. CasesError: no classes, no normal or no abnormal images, or a mask of none.
+        FileNotFoundError: nothing there. CasesError: no classes, no normal or no abnormal images, a mask of none, or a
+            pattern that does not fit.
     """
+    options = {"patient_pattern": patient_pattern} if patient_pattern else {}
     parts = (path / NORMAL, path / ABNORMAL)
     if path.is_dir() and all(part.is_dir() for part in parts):
-        good, bad = (_open_part(part, kind) for part in parts)
+        good, bad = (_open_part(part, kind, options) for part in parts)
         return _with_masks(Examined([_plain(entry) for entry in good], [_plain(e) for e in bad]), path / MASKS)
-    data = open_data(path, kind)
+    data = open_data(path, kind, **options)
     if not data.classes:
         raise CasesError(f"{path} has neither the folders {NORMAL}/ and {ABNORMAL}/ nor classes; arrange it so.")
     index = data.classes.index(_normal_class(data, normal))
-    found = [[_plain(e) for e in data.entries if (e.target == index) is wanted] for wanted in (True, False)]
+    known = [e for e in data.entries if e.target is not None]
+    unknown = len(data.entries) - len(known)
+    found = [[_plain(e) for e in known if (e.target == index) is wanted] for wanted in (True, False)]
     if not all(found):
-        raise CasesError(f"{path} has {len(found[0])} normal and {len(found[1])} abnormal images; both are needed.")
-    return Examined(found[0], found[1])
+        counts = f"{len(found[0])} normal, {len(found[1])} abnormal and {unknown} images of unknown class"
+        raise CasesError(f"{path} has {counts}; normal and abnormal ones are needed.")
+    return Examined(found[0], found[1], left_out={"unknown_class": unknown})
+
+
+def unknown_to(spec: ModelSpec, examined: Examined) -> Examined:
+    """Without the images of patients that a model learned from or was calibrated with."""
+    stored = spec.training.get("patients", {})
+    learned = {patient for part in ("train", "validation") for patient in stored.get(part) or ()}
+    # A set that was learned from with its folders as classes has their names before its patients.
+    normal = [e for e in split_known(spec, examined.normal)[0] if f"{NORMAL}/{e.patient}" not in learned]
+    abnormal = [e for e in examined.abnormal if e.patient not in learned]
+    kept = {e.id for e in abnormal}
+    left_out = {
+        **examined.left_out,
+        "known_normal": len(examined.normal) - len(normal),
+        "known_abnormal": len(examined.abnormal) - len(abnormal),
+    }
+    return Examined(normal, abnormal, examined.marked & kept, left_out)
 
 
 def _normal_class(data: DataSet, normal: str) -> str:
@@ -84,10 +111,10 @@ def _normal_class(data: DataSet, normal: str) -> str:
     raise CasesError(f"{data.name} has {asked}. Its classes: {', '.join(data.classes)}. Name one with --normal.")
 
 
-def _open_part(folder: Path, kind: str) -> Sequence[Entry]:
+def _open_part(folder: Path, kind: str, options: Mapping[str, str]) -> Sequence[Entry]:
     """Images of a folder, or of the .npz in it; whatever it says of their classes."""
     files = sorted(folder.glob("*.npz"))
-    return open_data(files[0] if files else folder, kind).entries
+    return open_data(files[0] if files else folder, kind, **options).entries
 
 
 def _with_masks(examined: Examined, folder: Path) -> Examined:

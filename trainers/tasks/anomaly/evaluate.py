@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainers.data.sets import Entry
-from trainers.metrics.anomaly import Array, auroc, dice, image_figures
+from trainers.metrics.anomaly import Array, image_figures
 from trainers.metrics.intervals import Estimate, bootstrap_mean
 from trainers.monitor import Monitor
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.calibration import Calibration, CalibrationError
-from trainers.tasks.anomaly.infer import FALSE_POSITIVES, Detector
+from trainers.tasks.anomaly.infer import FALSE_POSITIVES, Detector, read_batches
 from trainers.tasks.anomaly.methods import MEDGAN, METHODS
+from trainers.tasks.anomaly.voxels import Marked, voxel_figures
 
 RATES = (0.05, 0.1, 0.2)
-CUTS = 60
-BATCH = 64
-
-
-@dataclass(frozen=True)
-class Marked:
-    """Maps of abnormal images and where they are abnormal: (*size) each, in order."""
-
-    heats: list[Array] = field(default_factory=list)
-    masks: list[Array] = field(default_factory=list)
-
-    def add(self, heat: Array, mask: Array) -> None:
-        """Takes one more."""
-        self.heats.append(heat)
-        self.masks.append(mask.astype(bool))
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,7 @@ def evaluate(
     for number, name in enumerate(names):
         detector = Detector(folder, device, name)
         looked = look(detector, normal, abnormal, monitor, (number, len(names)))
-        marked = len(looked.marked.heats)
+        marked = len(looked.marked)
         found[name] = {
             "images": _plain(image_figures(looked.normal, looked.abnormal, replicates)),
             "calibration": promises(detector, looked),
@@ -104,9 +90,8 @@ def look(
     peaks: list[float] = []
     marked, done, total = Marked(), 0, max(1, len(normal) + len(abnormal))
     for kind, entries in enumerate((normal, abnormal)):
-        for start in range(0, len(entries), BATCH):
+        for samples in read_batches(entries):
             monitor.check()
-            samples = [entry.read() for entry in entries[start : start + BATCH]]
             for sample, (heat, score) in zip(samples, detector.look(samples), strict=True):
                 scores[kind].append(score)
                 if kind == 0:
@@ -135,33 +120,6 @@ def promises(detector: Detector, looked: Looked) -> list[dict[str, Any]]:
 def threshold_of(detector: Detector, rate: float = FALSE_POSITIVES) -> float | None:
     """The heat of a finding, at the usual false-positive rate or the lowest that the calibration can promise."""
     return next((t for r in (rate, *RATES) if (t := _threshold(detector.peaks, r)) is not None), None)
-
-
-def voxel_figures(marked: Marked, threshold: float | None, replicates: int = 1000) -> dict[str, Any]:
-    """AUROC of voxels, the best Dice that one threshold for all images reaches, and the Dice of the calibrated one.
-
-    Args:
-        marked: maps and masks.
-        threshold: the calibrated one; None leaves its Dice out.
-        replicates: of the bootstrap over images.
-    """
-    pairs = list(zip(marked.heats, marked.masks, strict=True))
-    areas = np.array([auroc(heat[~mask], heat[mask]) for heat, mask in pairs])
-    pool = np.concatenate([heat.ravel() for heat in marked.heats])
-    cuts = np.unique(np.quantile(pool, 1 - np.geomspace(1e-5, 0.9, CUTS)))
-    scores = np.array([[dice(heat > cut, mask) for heat, mask in pairs] for cut in cuts])
-    best = int(scores.mean(1).argmax())
-    found = {"auroc": areas, "best_dice": scores[best]}
-    if threshold is not None:
-        found["calibrated_dice"] = np.array([dice(heat >= threshold, mask) for heat, mask in pairs])
-    told = {name: _mean(values, replicates).as_dict() for name, values in found.items()}
-    return {**told, "best_threshold": float(cuts[best]), "threshold": threshold}
-
-
-def _mean(values: Array, replicates: int) -> Estimate:
-    if len(values) < 2:
-        return Estimate(float(values.mean()), float("nan"), float("nan"))
-    return bootstrap_mean(values, replicates)
 
 
 def _threshold(calibration: Calibration | None, rate: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from trainers.tasks.synthesis.images import SynthesisPreprocess, prepare_sample
 
 Floats = npt.NDArray[np.float32]
 BATCH = 16
+AT_ONCE = 2**25
+"""Voxels of images that are read before they are looked at, channels together: 128 MiB, or one image if it has more."""
 FALSE_POSITIVES = 0.05
 SEEN = 0.8  # of each axis of an image, at least, or the clinician is told
 PICTURE = [[0, -1], [1, -1], [2, 1]]  # nibabel's orientation of a picture: x to the right of the screen, y down
@@ -149,11 +151,10 @@ class Detector:
         Of several images of a patient the highest values count.
         """
         found: Worst = {}
-        for start in range(0, len(entries), BATCH):
-            part = entries[start : start + BATCH]
-            for entry, (heat, score) in zip(part, self.look([e.read() for e in part]), strict=True):
-                known = found.get(entry.patient, (score, float(heat.max())))
-                found[entry.patient] = max(score, known[0]), max(float(heat.max()), known[1])
+        looked = (one for samples in read_batches(entries) for one in self.look(samples))
+        for entry, (heat, score) in zip(entries, looked, strict=True):
+            known = found.get(entry.patient, (score, float(heat.max())))
+            found[entry.patient] = max(score, known[0]), max(float(heat.max()), known[1])
         return found
 
     @torch.inference_mode()
@@ -196,6 +197,18 @@ class Detector:
         if score > known[-1] + 2 * (known[-1] - known[len(known) // 2]):
             told.append(UNLIKE.format(healthy=len(known)))
         return told
+
+
+def read_batches(entries: Iterable[Entry]) -> Iterator[list[Sample]]:
+    """Reads images in turn, `BATCH` at a time, or fewer when they come to `AT_ONCE` voxels."""
+    samples: list[Sample] = []
+    for entry in entries:
+        samples.append(entry.read())
+        if len(samples) == BATCH or sum(sample.image.size for sample in samples) >= AT_ONCE:
+            yield samples
+            samples = []
+    if samples:
+        yield samples
 
 
 def sample_of(spec: ModelSpec, images: Mapping[str, Volume]) -> tuple[Volume, Sample, npt.NDArray[np.float64] | None]:

@@ -16,8 +16,9 @@ from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.physics.lesions import KINDS, Lesion, add_lesion, place_for
 from trainers.spec import ModelSpec
-from trainers.tasks.anomaly.evaluate import Marked, methods_of, threshold_of, voxel_figures
-from trainers.tasks.anomaly.infer import Detector
+from trainers.tasks.anomaly.evaluate import methods_of, threshold_of
+from trainers.tasks.anomaly.infer import Detector, read_batches
+from trainers.tasks.anomaly.voxels import Marked, voxel_figures
 
 RADII = (2.0, 3.0, 4.5)  # mm, or pixels of pictures
 CONTRASTS = (1.0, 2.0)  # standard deviations of the image; darker in half of the images
@@ -51,7 +52,7 @@ def measure_lesions(
         contrasts: standard deviations of the image.
 
     Returns:
-        Rows `{"kind", "radius", "contrast", "images", methods: {name: figures}}` as `evaluate.voxel_figures` gives
+        Rows `{"kind", "radius", "contrast", "images", methods: {name: figures}}` as `voxels.voxel_figures` gives
         them; the first row, of kind `all`, is of all lesions together.
     """
     spec = ModelSpec.load(folder)
@@ -59,12 +60,9 @@ def measure_lesions(
     cells = [(kind, r, c) for kind in KINDS for r in radii for c in contrasts]
     every, rows = {name: Marked() for name in detectors}, []
     for number, (kind, radius, contrast) in enumerate(cells):
-        monitor.check()
-        samples = [with_lesion(entry, kind, radius, contrast).read() for entry in normal]
-        found = {name: _marked(detector, samples) for name, detector in detectors.items()}
+        found = _marked(detectors, [with_lesion(entry, kind, radius, contrast) for entry in normal], monitor)
         for name, marked in found.items():
-            every[name].heats.extend(marked.heats)
-            every[name].masks.extend(marked.masks)
+            every[name].join(marked)
         rows.append(_row({"kind": kind, "radius": radius, "contrast": contrast}, found, detectors))
         monitor.report(progress=(number + 1) / len(cells))
     return [_row({"kind": "all", "radius": "all", "contrast": "all"}, every, detectors), *rows]
@@ -72,15 +70,19 @@ def measure_lesions(
 
 def _row(cell: dict[str, Any], found: Mapping[str, Marked], detectors: Mapping[str, Detector]) -> dict[str, Any]:
     figures = {name: voxel_figures(marked, threshold_of(detectors[name])) for name, marked in found.items()}
-    return {**cell, "images": len(next(iter(found.values())).heats), "methods": figures}
+    return {**cell, "images": len(next(iter(found.values()))), "methods": figures}
 
 
-def _marked(detector: Detector, samples: Sequence[Sample]) -> Marked:
-    marked = Marked()
-    for sample, (heat, _) in zip(samples, detector.look(samples), strict=True):
-        if sample.label is not None and sample.label.any():
-            marked.add(heat, sample.label)
-    return marked
+def _marked(detectors: Mapping[str, Detector], entries: Sequence[Entry], monitor: Monitor) -> dict[str, Marked]:
+    """What each method tells of the images that have a lesion."""
+    found = {name: Marked() for name in detectors}
+    for samples in read_batches(entries):
+        for name, detector in detectors.items():
+            monitor.check()
+            for sample, (heat, _) in zip(samples, detector.look(samples), strict=True):
+                if sample.label is not None and sample.label.any():
+                    found[name].add(heat, sample.label)
+    return found
 
 
 def _read(entry: Entry, name: str, lesion: Lesion) -> Sample:

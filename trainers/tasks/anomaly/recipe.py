@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from trainers.fit import FitConfig
@@ -73,6 +73,16 @@ class AnomalyRecipe:
     normal: str = ""
     validation: int | float = 0.2
     test: int | float = 0.15
+
+    def seeded(self, seed: int) -> AnomalyRecipe:
+        """The recipe with another seed of all weights and batches; f-AnoGAN's GAN has that of the default method."""
+        known = self.reference
+        return replace(
+            self,
+            restoring=replace(self.restoring, seed=seed),
+            encoder=replace(self.encoder, seed=seed),
+            reference=known and replace(known, mapping=replace(known.mapping, seed=seed)),
+        )
 
     def settings(self) -> dict[str, Any]:
         """What the card tells of the training."""

@@ -19,10 +19,21 @@ from trainers.tasks.anomaly.picture import PICTURE_FILE, save_examples
 FIGURES_FILE = "figures.json"
 LESIONS = 30  # healthy images that get lesions
 SHOWN = 3
+LEFT_OUT = {
+    "unknown_class": "of unknown class",
+    "known_normal": "normal, of patients whom the model learned from or was calibrated with",
+    "known_abnormal": "abnormal, of patients whom the model learned from or was calibrated with",
+}
+"""Why images are not measured on."""
 
 
 def finish(
-    spec: ModelSpec, out: Path, normal: Sequence[Entry], abnormal: Sequence[Entry], monitor: Monitor = Monitor()
+    spec: ModelSpec,
+    out: Path,
+    normal: Sequence[Entry],
+    abnormal: Sequence[Entry],
+    monitor: Monitor = Monitor(),
+    left_out: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Measures a model in `out`, and writes its figures, picture, spec and card.
 
@@ -32,11 +43,13 @@ def finish(
         normal: healthy images that it did not learn from.
         abnormal: none, if the set has only healthy ones: then simulated lesions are all that is found.
         monitor: hears `stage` and `progress`; may cancel.
+        left_out: how many other images there were, by the names of `LEFT_OUT`.
     """
     monitor.report(stage="measuring")
     report: dict[str, Any] = {"lesions": measure_lesions(out, normal[:LESIONS], monitor)}
     if len(abnormal) > 1:
         report |= evaluate(out, normal, abnormal, monitor)
+    report["left_out"] = dict(left_out or {})
     atomic_write_json(out / FIGURES_FILE, report)
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
@@ -75,7 +88,13 @@ def sections(report: Mapping[str, Any], unit: str) -> dict[str, list[str]]:
     return {
         "False positives of unseen healthy patients": promised,
         "Best Dice of simulated lesions": lesions,
+        "Images that were left out of the measurement": left_out_lines(report),
     }
+
+
+def left_out_lines(report: Mapping[str, Any]) -> list[str]:
+    """`3 of unknown class`, for each reason that there are any."""
+    return [f"{count} {LEFT_OUT[why]}" for why, count in report.get("left_out", {}).items() if count]
 
 
 def short(figure: Mapping[str, float | None]) -> str:

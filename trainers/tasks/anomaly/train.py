@@ -41,7 +41,12 @@ FEWEST = 10  # healthy patients that a calibration is worth something with
 
 
 def train(
-    recipe: AnomalyRecipe, data: DataSet, out: Path, command: str = "", monitor: Monitor = Monitor()
+    recipe: AnomalyRecipe,
+    data: DataSet,
+    out: Path,
+    command: str = "",
+    monitor: Monitor = Monitor(),
+    patient_pattern: str = "",
 ) -> dict[str, Any] | None:
     """Trains a recipe on the healthy images of a set and writes weights, spec, card and split to `out`.
 
@@ -55,6 +60,7 @@ def train(
         out: the model's folder.
         command: that made it, for the card.
         monitor: see `trainers.fit.fit`; also hears `stage`.
+        patient_pattern: that `data` was opened with; the spec keeps it, for patients to be known again.
 
     Returns:
         The figures, as `trainers.tasks.anomaly.report` gives them; None in all processes but the first.
@@ -79,10 +85,10 @@ def train(
         methods, stages = trainer.methods()
         if world.rank > 0:
             return None
-        spec = _spec(recipe, trainer.described, split, stages, command)
+        spec = _spec(recipe, trainer.described, split, stages, {"command": command, "patient_pattern": patient_pattern})
         spec = spec.replace(calibration=calibrate(spec, methods, split.validation))
         spec.save(out)
-        report = finish(spec, out, split.test, unseen(data, good, split), monitor)
+        report = finish(spec, out, split.test, unseen(data, good, split), monitor, left_out(data, good, split))
         shutil.rmtree(out / WORK)
         return report
 
@@ -99,9 +105,23 @@ def calibrate(
 
 def unseen(data: DataSet, good: DataSet, split: DataSplit) -> list[Entry]:
     """The abnormal images of patients of whom nothing was learned or calibrated with."""
-    ids = {entry.id for entry in good.entries}
     known = {entry.patient for entry in (*split.train, *split.validation)}
-    return [entry for entry in data.entries if entry.id not in ids and entry.patient not in known]
+    return [entry for entry in _abnormal(data, good) if entry.patient not in known]
+
+
+def left_out(data: DataSet, good: DataSet, split: DataSplit) -> dict[str, int]:
+    """How many images are neither healthy nor measured on, by the names of `trainers.tasks.anomaly.report.LEFT_OUT`."""
+    abnormal = _abnormal(data, good)
+    return {
+        "unknown_class": len(data.entries) - len(good.entries) - len(abnormal),
+        "known_abnormal": len(abnormal) - len(unseen(data, good, split)),
+    }
+
+
+def _abnormal(data: DataSet, good: DataSet) -> list[Entry]:
+    """Images of another class than the healthy ones; those of unknown class may be healthy."""
+    ids = {entry.id for entry in good.entries}
+    return [entry for entry in data.entries if entry.id not in ids and entry.target is not None]
 
 
 class _Trainer:
@@ -151,11 +171,11 @@ class _Trainer:
 
     def _fanogan(self, config: ReferenceConfig) -> tuple[nn.Module, Stage]:
         self.described[FANOGAN] = config.described(self.size, self.channels)
-        torch.manual_seed(self.recipe.restoring.seed)
+        seed = self.recipe.restoring.seed
+        torch.manual_seed(seed)
         images = Images([str(n) for n in range(len(self.train))], self.train)
-        gan = SynthesisTask(
-            images, config.shape(self.size, self.channels), SynthesisConfig(GAN_PRESET, config.fit.steps)
-        )
+        settings = SynthesisConfig(GAN_PRESET, config.fit.steps, seed=seed)
+        gan = SynthesisTask(images, config.shape(self.size, self.channels), settings)
         first = self._trained("gan", gan, config.fit, ("generator", "discriminator"), "")
         made = FAnoGAN(**self.described[FANOGAN])
         made.generator.load_state_dict(self._settled(gan))
@@ -205,12 +225,16 @@ def _arguments(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spec(
-    recipe: AnomalyRecipe, described: Mapping[str, Any], split: DataSplit, stages: Mapping[str, Stage], command: str
+    recipe: AnomalyRecipe,
+    described: Mapping[str, Any],
+    split: DataSplit,
+    stages: Mapping[str, Stage],
+    told: Mapping[str, str],
 ) -> ModelSpec:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     curves = {name: stage[key] for name, stage in stages.items() for key in stage if key.startswith("validation_")}
     training = {
-        "command": command,
+        **told,
         "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
         "minutes": {name: stage["minutes"] for name, stage in stages.items()},
         "cpu_minutes": {name: stage["cpu_minutes"] for name, stage in stages.items() if "cpu_minutes" in stage},

@@ -17,6 +17,7 @@ from trainers.preprocess import CanonicalGrid, Window
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
+LABELS = 256  # values that there can be
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def prepare_sample(
         raise VolumeError("cannot_process", f"{name} is {found}D; the model makes {wanted}D images.")
     if values and sample.label is None:
         raise VolumeError("wrong_labels", f"{name} has no label map.", "Give labels/, or train without --masks.")
+    if values and sample.label is not None and not 0 <= sample.label.min() <= sample.label.max() < LABELS:
+        raise VolumeError("wrong_labels", f"{name} has label values outside 0 to {LABELS - 1}.", "Renumber them.")
     cut = _cut_volume if settings.spacing else _cut_picture
     image, label = cut(sample, settings, bool(values))
     scaled = np.stack([to_unit(channel, settings) for channel in image])
     if label is None:
         return scaled, None
-    classes = np.zeros(256, np.uint8)
+    classes = np.zeros(LABELS, np.uint8)
     for index, value in enumerate(values):
         classes[value] = index + 1
     return scaled, classes[label]

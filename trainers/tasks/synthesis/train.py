@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
-from trainers.fit import CHECKPOINT_FILE, History, fit
+from trainers.files import atomic_write_json, read_json
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, History, fit
 from trainers.known import fingerprint
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.networks import load
 from trainers.spec import WEIGHTS_FILE, part_file, plain, save_weights
+from trainers.stages import STAGES_FILE
 from trainers.tasks.synthesis.evaluate import finish
 from trainers.tasks.synthesis.images import Images, Labels, prepare
 from trainers.tasks.synthesis.presets import PRESETS, Network, Shape, networks_of
@@ -79,6 +83,7 @@ def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, mon
     learned = _prepare(recipe, data, split, monitor)
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
+    _check_stages(recipe, learned.train, out)
     encoder, encoder_network = _encoder(recipe, learned.train, out, monitor)
     parts = {ENCODER: encoder_network}
     if recipe.masks:
@@ -100,6 +105,22 @@ def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, mon
     report = finish(spec, out, encoder, learned.train, learned.test, monitor)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return report
+
+
+def _check_stages(recipe: SynthesisRecipe, images: Images, out: Path) -> None:
+    """Notes what encoder and label maps learn from, and how; those of a run that was stopped are taken up.
+
+    Raises:
+        CheckpointMismatch: `out` holds some that learned from other images, or in another way.
+    """
+    digest = sha256(b"".join(a.tobytes() for a in (images.array, images.labels, images.targets) if a is not None))
+    settings = {"encoder": asdict(recipe.encoder), "masks": asdict(recipe.masks) if recipe.masks else None}
+    way = json.loads(json.dumps({"images": digest.hexdigest(), **settings, "seed": recipe.config.seed}))
+    file, parts = out / STAGES_FILE, [part_file(out, name) for name in (ENCODER, MASKS)]
+    if any(part.is_file() for part in parts) and (read_json(file) if file.is_file() else way) != way:
+        raise CheckpointMismatch(f"{parts[0]} was trained in another way; choose another --out or remove it.")
+    if World.from_environment().rank == 0:
+        atomic_write_json(file, way)
 
 
 def _check(recipe: SynthesisRecipe, data: DataSet) -> None:

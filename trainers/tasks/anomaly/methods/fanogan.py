@@ -98,7 +98,8 @@ class MappingTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The settings and a checksum of the images."""
-        return {"channels": list(self.config.channels), "images": hashlib.sha256(self.train.tobytes()).hexdigest()}
+        images = hashlib.sha256(self.train.tobytes()).hexdigest()
+        return {"channels": list(self.config.channels), "seed": self.config.seed, "images": images}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4."""
