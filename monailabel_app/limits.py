@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi.params import File
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monailabel_app.errors import MedGANError, error_response
@@ -29,10 +29,16 @@ class BodyLimit:
 
     Args:
         app: what it protects. megabytes: the largest file.
+        routes: the application's; elsewhere a body is read into memory whatever its header calls it.
     """
 
-    def __init__(self, app: ASGIApp, megabytes: int) -> None:
+    def __init__(self, app: ASGIApp, megabytes: int, routes: Sequence[BaseRoute]) -> None:
         self._app = app
+        self._files = [
+            route
+            for route in routes
+            if isinstance(route, APIRoute) and route.body_field and isinstance(route.body_field.field_info, File)
+        ]
         self._bytes = (megabytes << 20) + FORM_OVERHEAD
         self._megabytes = megabytes
 
@@ -43,12 +49,15 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith(FORM)
-        most = self._bytes if is_form and _takes_files(scope) else TEXT_BYTES
+        most = self._bytes if is_form and self._takes_files(scope) else TEXT_BYTES
         if _declared(headers) > most:
             await self._drain(receive)
             await error_response(self._error(most))(scope, receive, send)
             return
         await self._app(scope, self._counted(receive, most), send)
+
+    def _takes_files(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] == Match.FULL for route in self._files)
 
     def _error(self, most: int) -> MedGANError:
         if most == TEXT_BYTES:
@@ -80,13 +89,6 @@ class BodyLimit:
             return message
 
         return counted
-
-
-def _takes_files(scope: Scope) -> bool:
-    """Whether a file can be sent there: other bodies are read into memory whatever their header calls them."""
-    routes = (route for route in scope["app"].routes if isinstance(route, APIRoute))
-    with_files = (r for r in routes if r.body_field and isinstance(r.body_field.field_info, File))
-    return any(route.matches(scope)[0] == Match.FULL for route in with_files)
 
 
 def _declared(headers: Headers) -> int:

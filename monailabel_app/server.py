@@ -53,7 +53,8 @@ def _add_middleware(api: FastAPI, config: ServerConfig) -> None:
     """The innermost first."""
     login, rate = api.state.login, config.rate_limit
     api.add_middleware(errors.LastResort)
-    api.add_middleware(BodyLimit, megabytes=config.max_upload_mb)
+    routes = [route for router in ROUTERS for route in router.routes]
+    api.add_middleware(BodyLimit, megabytes=config.max_upload_mb, routes=routes)
     api.add_middleware(Guard, login=login, loopback=config.loopback, origins=config.cors, rate=rate)
     if config.cors:
         methods, headers = ["GET", "HEAD", "POST", "PUT", "DELETE"], ["Authorization", "Content-Type"]

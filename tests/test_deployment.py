@@ -98,7 +98,8 @@ def test_the_guide_names_options_codes_figures_and_files_that_there_are(tmp_path
         r"(?<![\w-])(--[a-z][a-z-]+)", re.sub(r"```(?:nginx|yaml)\n.*?```", "", text, flags=re.S)
     )
     others = {"--file", "--tag", "--build-arg", "--publish", "--env-file", "--volume", "--system", "--home-dir",
-              "--shell", "--now", "--constraint", "--unit", "--read-only", "--tmpfs", "--force", "--help"}  # fmt: skip
+              "--shell", "--now", "--constraint", "--unit", "--read-only", "--tmpfs", "--force", "--help",
+              "--series"}  # fmt: skip
     assert set(commands) <= options() | others, set(commands) - options() - others
     for code in re.findall(r"^\| `(\w+)` \|", text, flags=re.M):
         assert code in STATUS, code

@@ -49,7 +49,7 @@ def application(token: str = "", loopback: bool = True, origins: tuple[str, ...]
     def fails() -> None:
         raise ZeroDivisionError("secret detail")
 
-    api.add_middleware(BodyLimit, megabytes=1)
+    api.add_middleware(BodyLimit, megabytes=1, routes=api.routes)
     api.add_middleware(Guard, login=Login(token), loopback=loopback, origins=origins, rate=rate)
     return api
 

@@ -11,10 +11,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Device, Kind, Mendable, Model, command_line, console, explained
+from trainers.commands.shared import (
+    Device,
+    Kind,
+    Mendable,
+    Model,
+    PatientPattern,
+    command_line,
+    console,
+    explained,
+    open_told,
+)
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.data.readers import open_data
 from trainers.files import atomic_write_json
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
@@ -34,9 +43,7 @@ def train_anomaly(
     model: Annotated[str, typer.Option(help=f"Recipe: {', '.join(ANOMALY_RECIPES)}.")] = "hippocampus_anomaly",
     kind: Kind = "auto",
     normal: Normal = "",
-    patient_pattern: Annotated[
-        str, typer.Option(help="Regular expression of the patient in a file's name; by default each file is one.")
-    ] = "",
+    patient_pattern: PatientPattern = "",
     steps: Annotated[int, typer.Option(help="Steps of restorer and judge; 0 takes the recipe's.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
@@ -55,9 +62,9 @@ def train_anomaly(
         reference=recipe.reference if reference else None,
         normal=normal or recipe.normal,
     ).seeded(seed)
-    options = {"patient_pattern": patient_pattern} if patient_pattern else {}
     with explained(), console_monitor() as monitor:
-        report = train(recipe, open_data(data, kind, **options), out, command_line(), monitor, patient_pattern)
+        images = open_told(data, kind, patient_pattern)
+        report = train(recipe, images, out, command_line(), monitor, patient_pattern)
     if report:
         _show(report, out)
 
