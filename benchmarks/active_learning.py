@@ -201,10 +201,11 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(7.2, 4.4))
+    figure, axis = pyplot.subplots(figsize=(8.4, 4.4))
+    rows = sorted(rows, key=lambda row: int(row["labelled"]))
     for place, (name, (told, colour)) in enumerate(LINES.items()):
-        mine = [row for row in rows if row["strategy"] == name]
-        if mine:
+        mine = [row for row in rows if row["strategy"] in (FIRST, name)]  # all begin with the same first round
+        if len(mine) > 1:
             x = np.array([row["labelled"] for row in mine]) * (0.96 + 0.016 * place)
             y = np.array([row["dice"] for row in mine])
             error = np.array([[r["dice"] - r["low"] for r in mine], [r["high"] - r["dice"] for r in mine]])
@@ -218,7 +219,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axis.set_xticks(ticks, [str(n) for n in ticks])
     axis.set(xlabel="labelled patients", ylabel="mean Dice on 30 patients not trained on")
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, loc="lower right", fontsize=8)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
