@@ -209,11 +209,7 @@ def write_volume(
     if compress is None:
         compress = volume.array.dtype.kind in "iu"
     with atomic_path(path) as temporary:
-        plain = temporary.with_name(
-            temporary.name.lower()
-        )  # to a name in capitals ITK writes nothing, and does not say
-        encode_volume(plain, volume, metadata, compress)
-        plain.replace(temporary)
+        encode_volume(temporary, volume, metadata, compress)
 
 
 def encode_volume(path: Path, volume: Volume, metadata: Mapping[str, str] | None, compress: bool) -> None:
@@ -233,7 +229,9 @@ def _write_itk(path: Path, volume: Volume, metadata: Mapping[str, str], compress
     image.SetDirection([float(d) for d in (lps[:3, :3] / spacing).ravel()])
     for key, value in metadata.items():
         image.SetMetaData(key, value[:NOTES_LENGTH] if key == NOTES else value)
-    sitk.WriteImage(image, str(path), useCompression=compress)
+    known = path.with_suffix(path.suffix.lower())  # to a suffix in capitals ITK writes nothing, and does not say
+    sitk.WriteImage(image, str(known), useCompression=compress)
+    known.replace(path)
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:

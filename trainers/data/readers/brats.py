@@ -1,8 +1,8 @@
 """BraTS: a folder a patient and time point, with four MR sequences and, in training sets, the tumour's parts.
 
 Menze et al. 2015, IEEE TMI 34(10); Baid et al. 2021, arXiv:2107.02314; after treatment, de Verdier et al. 2024,
-arXiv:2405.18368. Names of 2012-2021 (`…_t1ce.nii.gz`), of 2023
-and later (`…-t1c.nii.gz`), and bare ones (`t1c.nii.gz`).
+arXiv:2405.18368. Names of 2012-2021 (`…_t1ce.nii.gz`), of 2023 and later (`…-t1c.nii.gz`), and bare ones
+(`t1c.nii.gz`).
 """
 
 from __future__ import annotations
