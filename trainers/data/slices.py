@@ -11,6 +11,7 @@ import pydicom
 import SimpleITK as sitk
 
 from trainers.data.instances import UNREADABLE
+from trainers.data.suv import series_factor
 
 Array = npt.NDArray[np.float64]
 SAME_PLACE = 1e-3  # mm
@@ -25,7 +26,8 @@ def read_slices(files: Sequence[Path | str]) -> sitk.Image:
     """Reads slices in the order given, in a number type that holds the values of all of them.
 
     Each slice has a rescale slope and intercept of its own, and with them a number type. ITK takes that of the first
-    one for all: values of others would be cut to whole numbers, or wrap around.
+    one for all: values of others would be cut to whole numbers, or wrap around. PET becomes SUV if its headers tell
+    enough (see `trainers.data.suv`).
 
     Raises:
         RuntimeError: a file cannot be read.
@@ -35,7 +37,10 @@ def read_slices(files: Sequence[Path | str]) -> sitk.Image:
     kinds = {_kind(file) for file in files}
     if len(kinds) > 1:
         reader.SetOutputPixelType(sitk.sitkInt32 if kinds <= INTEGERS else sitk.sitkFloat32)
-    return reader.Execute()
+    if (factor := series_factor(files)) == 1:
+        return reader.Execute()
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    return reader.Execute() * factor
 
 
 def stack_fault(places: Array, normal: Array) -> str:
