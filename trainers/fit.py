@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainers.batches import load_batches, seed_of
-from trainers.devices import pick_device, pick_precision
+from trainers.devices import mixed_precision, pick_device, pick_precision
 from trainers.distributed import World
 from trainers.files import atomic_path
 from trainers.monitor import Monitor
@@ -256,7 +256,7 @@ class _Fitter:
             if (self.step + 1) % phase.every:
                 continue
             self._open(phase)
-            with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
+            with mixed_precision(self.device, self.dtype):
                 total = torch.stack([loss.float() for loss in phase.losses(batch).values()]).sum()
             self._watch(phase, total)
             self._descend(phase, optimiser, total)
