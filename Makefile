@@ -17,7 +17,7 @@ export PYTHONUTF8 = 1
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-env: $(READY)  ## Set up .venv (about five minutes, 8 GB); nothing to do when it is up to date
+env: $(READY)  ## Set up .venv (about five minutes, 9 GB); nothing to do when it is up to date
 
 $(READY): pyproject.toml constraints.txt tools/check_machine.py
 	@$(PYTHON) tools/check_machine.py
@@ -45,7 +45,7 @@ format: env  ## Mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: env  ## Measure the figures of the README (needs MEDGAN_DATA)
+bench: env  ## Measure what takes minutes of docs/measured.md, an hour in all (needs MEDGAN_DATA)
 	$(PY) -m benchmarks
 
 clean:  ## Remove what was made, but not .venv

@@ -15,7 +15,7 @@ from rich.table import Table
 from trainers.console import ConsoleMonitor
 from trainers.files import atomic_write_json
 
-app = typer.Typer(help="Measure the figures of the README.", no_args_is_help=False, add_completion=False)
+app = typer.Typer(help="Measure the figures of docs/measured.md.", no_args_is_help=False, add_completion=False)
 WIDTH = 140  # of tables in a file or a pipe
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 Out = Annotated[Path, typer.Option(help="Folder for measurements and what is made on the way.")]
@@ -91,7 +91,7 @@ def fuzz(minutes: Annotated[float, typer.Option(min=0, help="How long, in all.")
 
 @app.command()
 def presets(out: Out = OUT) -> None:
-    """Each kind of GAN on real chest X-rays, by falling KID; about twenty minutes."""
+    """Each kind of GAN on real chest X-rays, by falling KID; ten to twenty minutes."""
     from benchmarks.presets import measure
 
     with ConsoleMonitor() as monitor:

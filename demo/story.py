@@ -49,7 +49,6 @@ class Findings:
     pictures: dict[str, Path] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
     versions: list[dict[str, str]] = field(default_factory=list)
-    rolled_back: str = ""
     seen: dict[str, Labels] = field(default_factory=dict)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import enum
-import os
 import re
-import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from monailabel_app.config import LOOPBACK, SHIPPED_MODELS, TOKEN_VARIABLE, ServerConfig, default_data
@@ -20,7 +20,9 @@ from monailabel_app.dicom import commands
 from monailabel_app.dicom.pull import parse_query
 from monailabel_app.dicom.web import check_url
 from monailabel_app.errors import MedGANError
+from monailabel_app.network import check_certificate, check_origins, usable_port
 from monailabel_app.oidc import check_address, is_address, read_keys, usable_keys
+from monailabel_app.owner import check_owner
 from monailabel_app.registry import Registry
 from trainers.data.cases import find_cases
 from trainers.spec import ModelNotAvailable
@@ -75,6 +77,10 @@ def serve(
     cors: Annotated[list[str] | None, typer.Option(help="Web origin that may call; can be repeated.")] = None,
     patient_pattern: Annotated[str, typer.Option(help="Regular expression: the patient's part of a study's id.")] = "",
     dice_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Mean Dice that a new version may lose.")] = 0.0,
+    label_tolerance: Annotated[float, typer.Option(min=0, max=1, help="Dice that any label of it may lose.")] = 0.02,
+    reference_tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Mean Dice that it may lose on the cases that ship with the model.")
+    ] = 0.10,
     synthetic_ratio: Annotated[
         float, typer.Option(min=0, max=10, help="Synthetic studies to learn from, at most, for each acquired one.")
     ] = 1.0,
@@ -107,7 +113,7 @@ def serve(
         studies=_folder(studies, "studies"),
         data=(data or default_data(studies)).expanduser().resolve(),
         host=host,
-        port=port or _free_port(host),
+        port=port or _port(host, 0),
         token=token.strip(),
         validation=_pairs(validation, "validation") if validation else None,
         replay=_pairs(replay, "replay") if replay else None,
@@ -123,6 +129,8 @@ def serve(
         cors=tuple(cors or ()),
         patient_pattern=_pattern(patient_pattern),
         dice_tolerance=dice_tolerance,
+        label_tolerance=label_tolerance,
+        reference_tolerance=reference_tolerance,
         synthetic_ratio=synthetic_ratio,
         auto_train=auto_train,
         background_scoring=background_scoring,
@@ -139,6 +147,8 @@ def serve(
     _check_provider(config)
     _check_archive(config)
     _check_address(config)
+    _refused(check_origins, config.cors)
+    _refused(check_certificate, ssl_certfile, ssl_keyfile)
     _check_writable(config)
     run(config, ssl_certfile, ssl_keyfile)
 
@@ -167,10 +177,11 @@ def rollback(
     """Serves another version from the next request on, also while the server runs."""
     registry = _registry(studies, data, models)
     try:
+        check_owner(data or default_data(studies))
         chosen = registry.serve(model, version or _before_present(registry, model), force)
     except (MedGANError, ModelNotAvailable) as error:
         raise _failure(str(error)) from error
-    console.print(f"{model} {chosen.name} serves now.")
+    console.print(escape(f"{model} {chosen.name} serves now."))
 
 
 @cli.command()
@@ -184,7 +195,7 @@ def seal(
         sealed = Registry(models, models / ".none").seal(model, version)
     except (MedGANError, ModelNotAvailable) as error:
         raise _failure(str(error)) from error
-    console.print(f"{model} {version}: {sealed.record.checksum}")
+    console.print(escape(f"{model} {version}: {sealed.record.checksum}"))
 
 
 def _registry(studies: Path, data: Path | None, models: Path) -> Registry:
@@ -215,12 +226,13 @@ def _print_versions(registry: Registry, model: str) -> None:
         present = registry.current(model).name
     except ModelNotAvailable as error:
         present = ""
-        console.print(f"[red]{error}[/red]")
-    table = Table("", "version", "state", "made", "from", "why", title=model)
+        console.print(f"[red]{escape(str(error))}[/red]")
+    table = Table("", "version", "state", "made", "from", "why", title=escape(model))
     for row in rows:
         mark = "serves" if row.name == present else ""
         record = row.record
-        table.add_row(mark, row.name, record.state, record.created or record.origin, record.parent, record.reason)
+        told = (row.name, record.state, record.created or record.origin, record.parent, record.reason)
+        table.add_row(mark, *(escape(text or "") for text in told))
     console.print(table)
 
 
@@ -316,25 +328,25 @@ def _check_address(config: ServerConfig) -> None:
             f"Set one, e.g. {TOKEN_VARIABLE}=$(openssl rand -hex 16), or an identity provider with --oidc-issuer, "
             "or leave --host at 127.0.0.1."
         )
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            reason = f"Port {config.port} on {config.host} cannot be used: {error.strerror}."
-            raise _failure(f"{reason} Choose another with --port, or stop the program that uses it.") from error
+    _port(config.host, config.port)
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _port(host: str, port: int) -> int:
+    try:
+        return usable_port(host, port)
+    except ValueError as error:
+        raise _failure(str(error)) from error
+
+
+def _refused(check: Callable[..., None], *settings: object) -> None:
+    try:
+        check(*settings)
+    except ValueError as error:
+        raise _failure(str(error)) from error
 
 
 def _failure(message: str) -> typer.Exit:
-    Console(stderr=True).print(f"[red]{message}[/red]", soft_wrap=True)
+    Console(stderr=True).print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     return typer.Exit(2)
 
 

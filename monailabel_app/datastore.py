@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monailabel_app import history
 from monailabel_app.errors import MedGANError
-from monailabel_app.folder import StudyFolder
+from monailabel_app.folder import StudyFolder, file_stamp
 from monailabel_app.history import Entry, LabelHistory, displaced, sha256, write_through
+from monailabel_app.index import Stamp
 from monailabel_app.names import check_lookup, check_new
 from monailabel_app.synthetic import KEY, mark_info
 from trainers.data.volumes import Limits, check_file, read_label
@@ -71,6 +72,10 @@ class StudyDatastore(StudyFolder):
         """The file of a label. Raises MedGANError `bad_name`, `unknown_image` or `unknown_label`."""
         return Path(self._datastore.label_path(tag)) / self._filename(image, self._label(image, tag).ext)
 
+    def image_stamp(self, image: str) -> Stamp:
+        """Changes when another file takes the place of a study's. Raises as `image_path`; MISSING if there is none."""
+        return file_stamp(self.image_path(image))
+
     def get_image_uri(self, image_id: str) -> str:
         """As `image_path`, for MONAI Label."""
         return str(self.image_path(image_id))
@@ -108,7 +113,8 @@ class StudyDatastore(StudyFolder):
     def verdicts(self, model: str) -> dict[str, str]:
         """`normal` or `abnormal` for each study that was marked for a model."""
         with self._threads:
-            known = {name: self.get_image_info(name).get(VERDICTS, {}).get(model) for name in self.list_images()}
+            infos = {name: self._datastore.objects[name].image.info for name in self.list_images()}
+            known = {name: info.get(VERDICTS, {}).get(model) for name, info in infos.items()}
         return {name: verdict for name, verdict in known.items() if verdict}
 
     def status(self) -> dict[str, Any]:
@@ -130,8 +136,10 @@ class StudyDatastore(StudyFolder):
 
     def pairs(self) -> list[dict[str, Any]]:
         """Labelled studies as `{"image", "label"}` relative to the studies' folder; some have `"synthetic": true`."""
-        made = set(self.synthetic_images())
-        return [{**self._pair(name), **({KEY: True} if name in made else {})} for name in self.get_labeled_images()]
+        with self._threads:
+            studies = {name: self._datastore.objects[name] for name in self.get_labeled_images()}
+            made = {name for name, study in studies.items() if KEY in study.image.info}
+            return [{**self._pair(name), **({KEY: True} if name in made else {})} for name in studies]
 
     def checksum(self, image: str) -> str:
         """`SHA256:…` of a study's file, remembered while the file is the same."""
@@ -148,6 +156,8 @@ class StudyDatastore(StudyFolder):
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Stores a copy of a file as a new study, known as synthetic if its header says so.
 
+        Labels and history that an earlier study of this id left are another patient's, perhaps: they are set aside.
+
         Raises:
             MedGANError: `bad_name`, or `conflict` if the id is taken.
         """
@@ -157,6 +167,7 @@ class StudyDatastore(StudyFolder):
         with self.transaction():
             if name in self._datastore.objects or target.exists():
                 raise MedGANError("conflict", f"There is already a study {name!r}.", "Choose another id.")
+            self._history.set_aside(name, self._left_labels(name))
             with atomic_path(target) as temporary:
                 write_through(Path(image_filename), temporary)
                 told = {**mark_info(temporary), **(image_info or {})}
@@ -268,8 +279,20 @@ class StudyDatastore(StudyFolder):
     # Helpers.
 
     def _pair(self, image: str) -> dict[str, str]:
-        files = {"image": self.image_path(image), "label": self.label_path(image, FINAL)}
+        study = self._datastore.objects[image]
+        folders = {"image": self._datastore.image_path(), "label": self._datastore.label_path(FINAL)}
+        suffixes = {"image": study.image.ext, "label": study.labels[FINAL].ext}
+        files = {key: Path(folder) / self._filename(image, suffixes[key]) for key, folder in folders.items()}
         return {key: str(path.relative_to(self._datastore_path)) for key, path in files.items()}
+
+    def _left_labels(self, image: str) -> list[Path]:
+        """Files in the folders of labels that are those of an id."""
+        files = Path(self._datastore.label_path(None)).glob("*/*")
+        return [p for p in files if p.is_file() and not p.name.startswith(".") and self._to_id(p.name)[0] == image]
+
+    def _part_from(self, gone: Iterable[str]) -> None:
+        for image in gone:
+            self._history.set_aside(image)
 
     def _object(self, image: str) -> ImageLabelModel:
         with self._threads:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,7 @@ class StudyFolder(LocalDatastore):
         for name in gone:
             del objects[name]
         files = {study: (name, ext) for name in found for study, ext in [self._to_id(name)] if study not in objects}
+        self._part_from(gone - set(files))
         for study, (name, ext) in files.items():
             info = {"ts": int(time.time()), "name": name, **mark_info(folder / name)}
             objects[study] = ImageLabelModel(image=DataModel(info=info, ext=ext))
@@ -195,6 +196,9 @@ class StudyFolder(LocalDatastore):
         for study, label in new.items():
             label.info |= self._told_of_label(study, tag)
         return gone | set(new)
+
+    def _part_from(self, gone: Iterable[str]) -> None:
+        """Called with the ids of studies whose images others have removed."""
 
     def _told_of_label(self, study: str, tag: str) -> dict[str, Any]:
         """What is known from elsewhere of a label that was found."""
@@ -265,7 +269,7 @@ class StudyFolder(LocalDatastore):
         """Changes whenever a file is added or removed, or others change what is known; that comes first."""
         labels = Path(self._datastore.label_path(None))
         folders = [Path(self._datastore.image_path()), labels, *sorted(p for p in labels.glob("*") if p.is_dir())]
-        return (self._index.stamp(), *map(_stamp, [self._studies / IDENTITY, *folders]))
+        return (self._index.stamp(), *map(file_stamp, [self._studies / IDENTITY, *folders]))
 
 
 def _identity(folder: Path) -> str:
@@ -284,8 +288,11 @@ def _read_identity(folder: Path) -> str:
     return text if text.isalnum() and len(text) <= 64 else ""
 
 
-def _stamp(path: Path) -> Stamp:
-    """The inode is part of it: a file replaced twice within one tick of the clock has the same time."""
+def file_stamp(path: Path) -> Stamp:
+    """What changes with a file or folder; MISSING if it is not there.
+
+    The inode is part of it: a file replaced twice within one tick of the clock has the same time.
+    """
     try:
         stat = path.stat()
     except FileNotFoundError:

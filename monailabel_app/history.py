@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -119,8 +119,17 @@ class LabelHistory:
         if entry.ext:
             self.file(entry).unlink(missing_ok=True)
 
-    def set_aside(self, study: str) -> None:
-        """Parts a study's history from its id, which another patient's image may have next."""
+    def set_aside(self, study: str, left: Iterable[Path] = ()) -> None:
+        """Parts a study's history from its id, which another patient's image may have next.
+
+        Args:
+            study: its id.
+            left: files of its labels, in folders named by the tag, that go the same way.
+        """
+        for file in left:
+            aside = self._labels.parent / "removed" / file.parent.name / f"{uuid.uuid4().hex[:12]}-{study[:200]}"
+            aside.mkdir(parents=True)
+            shutil.move(file, aside / file.name)
         for folder in self._labels.glob("*"):
             if (folder / study).is_dir():
                 aside = self._labels.parent / "removed" / folder.name

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from monailabel.config import settings
 from monailabel.main import Main
 from rich.console import Console
+from rich.markup import escape
 
 from monailabel_app.config import TOKEN_VARIABLE, ServerConfig
 from monailabel_app.logs import JSON, log_config
@@ -49,7 +50,7 @@ def run(config: ServerConfig, certificate: Path | None = None, key: Path | None 
             main.action_start_server(_arguments(config, certificate, key))
     except Timeout as error:
         message = f"Another MedGAN server already uses {config.data}. Stop it, or give another folder with --data."
-        Console(stderr=True).print(f"[red]{message}[/red]", soft_wrap=True)
+        Console(stderr=True).print(f"[red]{escape(message)}[/red]", soft_wrap=True)
         raise typer.Exit(2) from error
 
 
@@ -125,10 +126,10 @@ def _greeting(url: str, config: ServerConfig, info: dict[str, Any]) -> str:
     counts = info.get("datastore")
     told = f"{counts['total']}, {counts['completed']} labelled, in " if counts else ""
     rows = {
-        "Address": f"[bold]{url}[/bold]  ({_access(config)})",
-        "Studies": f"{told}{config.studies}",
-        **({"Models": ", ".join(models) or "none"} if counts else {}),
-        "Data": str(config.data),
+        "Address": f"[bold]{escape(url)}[/bold]  ({escape(_access(config))})",
+        "Studies": escape(f"{told}{config.studies}"),
+        **({"Models": escape(", ".join(models)) or "none"} if counts else {}),
+        "Data": escape(str(config.data)),
     }
     lines = [f"  {name:9}{value}" for name, value in rows.items()]
     return "\n".join(

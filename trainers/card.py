@@ -9,6 +9,9 @@ from typing import Any
 from trainers.files import atomic_write_text
 from trainers.spec import CARD_FILE, ModelSpec
 
+CURVE = "_by_step"  # ends the names of what was measured during training: pairs of step and value
+SIZES = frozenset({"patch", "window", "size", "factors"})
+
 
 def write_card(
     spec: ModelSpec,
@@ -55,7 +58,8 @@ def _metric(name: str, metric: dict[str, Any]) -> str:
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
     patients = ("split", "patients")
-    return [f"- {_words(key)}: {_split(value) if key in patients else _text(value)}" for key, value in values.items()]
+    told = [(key, _split(value) if key in patients else _text(value, key)) for key, value in values.items()]
+    return [f"- {_words(key)}: {text}" for key, text in told if text]
 
 
 def _split(parts: Mapping[str, list[str]]) -> str:
@@ -64,15 +68,20 @@ def _split(parts: Mapping[str, list[str]]) -> str:
     return ", ".join(f"{len(ids)} for {part}" for part, ids in named.items()) + " (ids in spec.json)"
 
 
-def _text(value: Any, nested: bool = False) -> str:
-    """A value as one reads it: a mapping as names with values, pairs as `step: value`."""
+def _text(value: Any, key: str, nested: bool = False) -> str:
+    """A value as one reads it: a mapping as names with values, a curve as `step: value`, sizes as `64 x 64`."""
     if isinstance(value, Mapping):
-        text = ", ".join(f"{_words(k)} {_text(v, nested=True)}" for k, v in value.items())
+        told = {k: _text(v, key if key.endswith(CURVE) else k, True) for k, v in value.items()}
+        text = ", ".join(f"{_words(k)} {v}" for k, v in told.items() if v)
         return f"({text})" if nested else text
-    if isinstance(value, list | tuple):
-        separator = ": " if nested and len(value) == 2 else " x " if nested else ", "
-        return separator.join(_text(v, nested=True) for v in value)
-    return str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    if key.endswith(CURVE):
+        return ", ".join(f"{step}: {measured}" for step, measured in value)
+    if key in SIZES:
+        return " x ".join(map(str, value))
+    text = ", ".join(_text(v, key, True) for v in value)
+    return f"({text})" if nested and text else text
 
 
 def _words(key: str) -> str:

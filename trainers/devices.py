@@ -9,16 +9,37 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+KNOWN = ("cpu", "mps", "xpu")
 CONVOLUTIONS = frozenset(
     [torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d]
 )
 
 
+class DeviceError(ValueError):
+    """A device that there is not."""
+
+
 def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
-    """`auto` is this process's GPU if there is one, else the CPU."""
+    """`auto` is this process's GPU if there is one, else the CPU. Raises DeviceError if there is none of that name."""
     if name == "auto":
         name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"There is no device {name!r}. Give cpu, cuda, cuda:1, … or auto.") from error
+    if device.type == "cuda":
+        _check_gpu(name, device)
+    elif device.type not in KNOWN:
+        raise DeviceError(f"Networks do not run on {name!r} here. Give cpu, cuda, cuda:1, … or auto.")
+    return device
+
+
+def _check_gpu(name: str, device: torch.device) -> None:
+    if not torch.cuda.is_available():
+        raise DeviceError(f"There is no GPU for {name!r} that torch can use. Give cpu or auto, or install its driver.")
+    count = torch.cuda.device_count()
+    if device.index is not None and device.index >= count:
+        raise DeviceError(f"There is no {name}: {count} GPUs are here, counted from cuda:0.")
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype | None:

@@ -117,6 +117,10 @@ class FitConfig:
     workers: int = 0
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size) < 1 or self.threads < 0 or not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"Steps, images and learning rate are above 0, threads not below it; got {self}.")
+
 
 @dataclass
 class History:
@@ -177,6 +181,7 @@ class _Fitter:
         self.history, self.step, self.validated = History(), 0, 0
         self.patience = Patience(config.patience, task.higher_is_better)
         self.skipped: Counter[str] = Counter()
+        self.fingerprint = self._fingerprint() if self.checkpoint else ""
         self._resume()
         world.barrier()
 
@@ -185,7 +190,7 @@ class _Fitter:
         begun = saved = time.monotonic()
         started, done_before = begun - self.history.seconds, self.step
         for batch in () if self._stale() else self._batches():
-            self._check(started)
+            self._check()
             loss = self._update(batch)
             self.step += 1
             if math.isfinite(loss):
@@ -336,7 +341,7 @@ class _Fitter:
             step=self.step, steps=self.config.steps, **told, seconds=self.history.seconds, eta_seconds=eta
         )
 
-    def _check(self, started: float) -> None:
+    def _check(self) -> None:
         try:
             self.monitor.check()
         except BaseException:
@@ -345,7 +350,7 @@ class _Fitter:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self.fingerprint,
             "step": self.step,
             "validated": self.validated,
             "networks": {n: net.state_dict() for n, net in self.raw.items()},
@@ -375,7 +380,7 @@ class _Fitter:
             return
         # Not to the GPU: Adam's counters of steps would stay there and cost a wait for each weight at every step.
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if state.get("fingerprint") != self._fingerprint():
+        if state.get("fingerprint") != self.fingerprint:
             raise CheckpointMismatch(
                 f"{self.checkpoint} is of a run with other settings; choose another --out or remove it."
             )

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from monailabel_app.datastore import StudyDatastore
+from monailabel_app.index import Stamp
 from trainers.tasks.segmentation import Segmentation
 from trainers.tasks.segmentation.choosing import Pool, Seen
 from trainers.tasks.segmentation.quality import entropies
 
 SCORES = "medgan_scores"
+UNREADABLE = "unreadable"  # in the scores: the stamp of a file whose voxels cannot be read
 HIGHEST = math.log(256)  # nats; no map of uint8 labels can be less certain
 QUALITY = ("expected_dice", "low", "high", "light")
 DIGITS = 4
@@ -45,6 +47,16 @@ def info_of(found: Segmentation | None, labels: list[str], model: str, version: 
     entropy = signs.pop("entropy")
     signs.pop("guess", None)
     return {SCORES: {**who, "uncertainty": round(entropy, DIGITS), "found": True, **signs, **told}}
+
+
+def unreadable(model: str, version: str, stamp: Stamp) -> dict[str, Any]:
+    """The entry for a study whose file, the one with this stamp, cannot be read."""
+    return {SCORES: {**mark(model, version), "uncertainty": None, UNREADABLE: list(stamp)}}
+
+
+def is_unreadable(info: Mapping[str, Any], stamp: Stamp) -> bool:
+    """Whether that was found of the file which is there now."""
+    return (scores_of(info) or {}).get(UNREADABLE) == list(stamp)
 
 
 def scores_of(info: Mapping[str, Any], model: str = "", version: str = "") -> dict[str, Any] | None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from monailabel_app.activelearning.scores import info_of, scores_of
+from monailabel_app.activelearning.scores import info_of, scores_of, unreadable
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
+from monailabel_app.index import Stamp
 from monailabel_app.infers.segmentation import SegmentationInfer, check_scale
 from monailabel_app.jobs import Job
-from trainers.data.volumes import VolumeError, read_volume
+from trainers.data.volumes import Volume, VolumeError, read_volume
 from trainers.monitor import Monitor
 from trainers.tasks.segmentation import Segmentation
 from trainers.tasks.segmentation.quality import label_names
@@ -54,12 +55,23 @@ class StudyScoring(ScoringMethod):
         """
         version = self.task.registry.current(self.task.model)
         model = self.task.cache.get(version, monitor.device if isinstance(monitor, Job) else "")
-        found = self._look(model, study, datastore, monitor)
-        entry = info_of(found, label_names(self.task.spec), self.task.model, version.name)
         try:
-            datastore.update_image_info(study, entry)
+            stamp = datastore.image_stamp(study)
+            datastore.update_image_info(study, self._entry(model, version.name, study, stamp, datastore, monitor))
         except MedGANError:
             logger.info("A study went while it was scored.")
+
+    def _entry(
+        self, model: Any, version: str, study: str, stamp: Stamp, datastore: StudyDatastore, monitor: Monitor
+    ) -> dict[str, Any]:
+        """What is to be stored with a study."""
+        try:
+            image = read_volume(datastore.image_path(study), self.task.limits)
+        except VolumeError as error:
+            logger.info("not scored: %s", error.code)
+            return unreadable(self.task.model, version, stamp)
+        found = self._look(model, image, monitor)
+        return info_of(found, label_names(self.task.spec), self.task.model, version)
 
     def _next(self, datastore: StudyDatastore, done: set[str]) -> str | None:
         version = self.task.registry.current(self.task.model).name
@@ -67,9 +79,8 @@ class StudyScoring(ScoringMethod):
         due = [name for name, info in acquired.items() if scores_of(info, self.task.model, version) is None]
         return min((name for name in due if name not in done), key=lambda name: (name in labelled, name), default=None)
 
-    def _look(self, model: Any, study: str, datastore: StudyDatastore, monitor: Monitor) -> Segmentation | None:
+    def _look(self, model: Any, image: Volume, monitor: Monitor) -> Segmentation | None:
         try:
-            image = read_volume(datastore.image_path(study), self.task.limits)
             check_scale(image, self.task.spec)
             found: Segmentation = model(image, test_time_augmentation=False, monitor=monitor)
             return found

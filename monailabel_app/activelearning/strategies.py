@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from monailabel_app.activelearning.scores import pool_of
+from monailabel_app.activelearning.scores import is_unreadable, pool_of
 from monailabel_app.datastore import StudyDatastore
 from trainers.data.volumes import VolumeError, check_file
 from trainers.tasks.segmentation.choosing import Choose
@@ -74,7 +74,12 @@ class Reserving(Strategy):
 
 
 def _is_readable(study: str, datastore: StudyDatastore) -> bool:
-    """Whether the file's header is that of an image; a clinician who was handed another could not go on."""
+    """Whether the file is that of an image, by its header and by what scoring found of its voxels.
+
+    A clinician who was handed another could not go on.
+    """
+    if is_unreadable(datastore.get_image_info(study), datastore.image_stamp(study)):
+        return False
     try:
         check_file(datastore.image_path(study))
     except VolumeError as error:

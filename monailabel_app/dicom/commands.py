@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from monailabel_app.config import SHIPPED_MODELS, ServerConfig, default_data
@@ -19,6 +20,7 @@ from monailabel_app.dicom.pull import MOST, Pulled, parse_query
 from monailabel_app.dicom.pull import pull as pull_series
 from monailabel_app.dicom.web import PASSWORD, USER, Archive
 from monailabel_app.errors import MedGANError
+from monailabel_app.owner import check_owner
 from trainers.data.volumes import VolumeError
 
 console = Console()
@@ -41,10 +43,11 @@ def pull(
         bars: dict[str, TaskID] = {}
 
         def report(name: str, done: int, total: int) -> None:
-            bars.setdefault(name, progress.add_task(name, total=total) if name not in bars else bars[name])
+            bars.setdefault(name, progress.add_task(escape(name), total=total) if name not in bars else bars[name])
             progress.update(bars[name], completed=done)
 
         config = _config(studies, data)
+        check_owner(config.data)
         config.prepare()
         pulled = pull_series(config, Archive.of(dicomweb), parse_query(query or []), series or (), limit, report)
     _print(pulled)
@@ -76,9 +79,8 @@ def push(
     ):
         told = _packed(files, out) if out else exporter.send(files)
     hidden = "de-identified" if told["deidentified"] else "with the patient's identity"
-    console.print(
-        f"{told['modality']}, {told['instances']} instances, {hidden}: series {told['series']}", soft_wrap=True
-    )
+    text = f"{told['modality']}, {told['instances']} instances, {hidden}: series {told['series']}"
+    console.print(escape(text), soft_wrap=True)
 
 
 def _made(
@@ -97,6 +99,7 @@ def _exporter(config: ServerConfig, dicomweb: str) -> Iterator[Exporter]:
     from monailabel_app.datastore import StudyDatastore
     from monailabel_app.registry import Registry
 
+    check_owner(config.data)
     if not (config.data / FOLDER).is_dir():
         raise _failure(f"{config.data} knows of no study from DICOM. Give --studies or --data as in `serve`.")
     store = StudyDatastore(config.studies, config.data / "backups")
@@ -113,8 +116,9 @@ def _config(studies: Path, data: Path | None, models: Path = SHIPPED_MODELS) -> 
 
 def _print(pulled: Pulled) -> None:
     """One line a series; ends with an error if one was refused."""
-    lines = [f"[green]new[/green] {name}" for name in pulled.new] + [f"known {name}" for name in pulled.known]
-    lines += [f"[red]left out[/red] {uid}: {why}" for uid, why in pulled.refused.items()]
+    lines = [f"[green]new[/green] {escape(name)}" for name in pulled.new]
+    lines += [f"known {escape(name)}" for name in pulled.known]
+    lines += [f"[red]left out[/red] {escape(f'{uid}: {why}')}" for uid, why in pulled.refused.items()]
     _say(lines or ["No series matches."])
     if pulled.refused:
         raise typer.Exit(1)
@@ -134,5 +138,5 @@ def _reported() -> Iterator[None]:
 
 
 def _failure(message: str) -> typer.Exit:
-    Console(stderr=True).print(f"[red]{message}[/red]", soft_wrap=True)
+    Console(stderr=True).print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     return typer.Exit(2)

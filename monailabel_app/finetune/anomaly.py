@@ -12,7 +12,7 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.base import FineTuning
 from monailabel_app.finetune.gate import Check, Verdict
-from monailabel_app.finetune.runs import Run
+from monailabel_app.finetune.runs import REMOVED, Run, hold, told_of
 from monailabel_app.finetune.split import patient_of
 from monailabel_app.options import Schema
 from monailabel_app.registry import Version
@@ -46,6 +46,10 @@ class AnomalyTraining(FineTuning):
 
     def labelled(self, datastore: StudyDatastore) -> Marked:
         """Finds marked studies. Raises MedGANError `too_few_labels`."""
+        return self._marked(datastore)
+
+    def _marked(self, datastore: StudyDatastore, run: Run | None = None) -> Marked:
+        """As `labelled`; for a run the voxels are read too, and the files stay until it ends."""
         spec = ModelSpec.load(self.registry.current(self.model).path)
         if len(spec.inputs) > 1:
             message = f"{self.model} looks at {len(spec.inputs)} images at once; a study here is one."
@@ -53,10 +57,9 @@ class AnomalyTraining(FineTuning):
         found, known = Marked(), dicom.patients(self.server.data)
         made = set(datastore.synthetic_images())
         for study, verdict in datastore.verdicts(self.model).items():
-            path = datastore.image_path(study)
-            reason = SYNTHETIC if study in made else _unreadable(spec, path)
-            if reason:
-                found.skipped.append(f"{study}: {reason}")
+            path, reason = _looked_at(study, spec, datastore, run)
+            if path is None or study in made:
+                found.skipped.append(f"{study}: {SYNTHETIC if study in made else reason}")
                 continue
             patient = patient_of(study, self.server.patient_pattern, known.get(study, ""))
             entry = Entry(study, patient, partial(_read, spec, path), files=(path,))
@@ -72,7 +75,7 @@ class AnomalyTraining(FineTuning):
         """Makes a candidate; it serves unless it tells normal from abnormal studies worse than before."""
         serving = self.registry.current(self.model)
         serving.verify()
-        found = self.labelled(datastore)
+        found = self._marked(datastore, run)
         counts = {"train": len(found.normal), "validation": len(found.abnormal), "synthetic": 0}
         run.report(cases=counts, skipped=found.skipped, epochs=1)
         with self.registry.staging(self.model, run.folder.name) as folder:
@@ -114,9 +117,17 @@ def _limits(spec: ModelSpec) -> Limits:
     return Limits(pictures=spec.dimensions == 2)
 
 
-def _unreadable(spec: ModelSpec, path: Path) -> str:
+def _looked_at(study: str, spec: ModelSpec, datastore: StudyDatastore, run: Run | None) -> tuple[Path | None, str]:
+    """A study's file; None, with the reason, if it cannot be used."""
     try:
-        check_file(path, _limits(spec))
-    except VolumeError as error:
-        return str(error)
-    return ""
+        path = datastore.image_path(study)
+        if run is None:
+            check_file(path, _limits(spec))
+            return path, ""
+        path = hold(path, run.held)
+        read_volume(path, _limits(spec))
+        return path, ""
+    except FileNotFoundError:
+        return None, REMOVED
+    except (MedGANError, VolumeError) as error:
+        return None, told_of(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -61,7 +61,9 @@ class Verdict:
 
 
 def compare(name: str, before: Scores, after: Scores, limit: float, label_limit: float | None = None) -> list[Check]:
-    """Compares two versions on the same cases.
+    """Compares two versions on the same cases, and of these on the labels that both have a figure for.
+
+    A label that is neither there nor found has no figure: a mean without it must not stand beside one with it.
 
     Args:
         name: `validation`, `trusted` or `reference`.
@@ -71,10 +73,13 @@ def compare(name: str, before: Scores, after: Scores, limit: float, label_limit:
         label_limit: how much the Dice of one label may; None does not look.
     """
     cases = len(before.per_case)
-    checks = [_check(name, METRIC, before.dice_mean, after.dice_mean, cases, limit)]
+    both = _in_both(before, after)
+    means = (_average(both[0].values()), _average(both[1].values())) if both else (before.dice_mean, after.dice_mean)
+    checks = [_check(name, METRIC, *means, cases, limit)]
     if label_limit is not None:
-        labels = [label for label in before.dice if math.isfinite(before.dice[label])]
-        pairs = [(f"dice_{label}", before.dice[label], after.dice.get(label, math.nan)) for label in labels]
+        old_dice, new_dice = both or (before.dice, after.dice)
+        labels = [label for label in old_dice if math.isfinite(old_dice[label])]
+        pairs = [(f"dice_{label}", old_dice[label], new_dice.get(label, math.nan)) for label in labels]
         checks += [_check(name, metric, old, new, cases, label_limit) for metric, old, new in pairs]
     return checks
 
@@ -89,6 +94,27 @@ def decide(checks: Sequence[Check]) -> Verdict:
         causes = "; ".join(f"{c.text()} (may fall by {c.limit:g})" for c in failed)
         return Verdict(False, f"The serving version stays: {causes}.", list(checks))
     return Verdict(True, f"{'; '.join(means)}.", list(checks))
+
+
+def _in_both(before: Scores, after: Scores) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Mean Dice of each label, before and after, over the cases where both are finite; None if there are none."""
+    later = {case["id"]: case["dice"] for case in after.per_case if isinstance(case, Mapping)}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for case in before.per_case:
+        if isinstance(case, Mapping):
+            for label, old in case["dice"].items():
+                new = later.get(case["id"], {}).get(label, math.nan)
+                if math.isfinite(old) and math.isfinite(new):
+                    found.setdefault(label, []).append((old, new))
+    if not found:
+        return None
+    old, new = ({label: _average(p[part] for p in pairs) for label, pairs in found.items()} for part in (0, 1))
+    return old, new
+
+
+def _average(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known)
 
 
 def _check(name: str, metric: str, before: float, after: float, cases: int, limit: float) -> Check:

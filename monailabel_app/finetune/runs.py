@@ -5,12 +5,14 @@
 <data>/runs/20261123-101500-a1b2/progress.json
 <data>/runs/20261123-101500-a1b2/cancel           appears when the run is to stop
 <data>/runs/20261123-101500-a1b2/work             checkpoints; removed when the run ends
+<data>/runs/20261123-101500-a1b2/studies          the files that it works with; removed when the run ends
 
 The names sort in the order of the requests.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -18,15 +20,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from monailabel_app.errors import MedGANError
 from monailabel_app.history import now
 from monailabel_app.registry import Version
 from monailabel_app.storage import remove_unfinished
+from trainers.data.volumes import VolumeError
 from trainers.files import atomic_write_json, atomic_write_text, read_json
 from trainers.monitor import Cancelled, Monitor
 
 QUEUED, STARTING, INTERRUPTED = "queued", "starting", "interrupted"
 ENDED = ("promoted", "refused", "cancelled", "failed")
 PROGRESS, REQUEST, BEGUN, CANCEL, WORK = "progress.json", "request.json", "begun.json", "cancel", "work"
+HELD = "studies"
+REMOVED = "removed meanwhile"
+GONE = ("unknown_image", "unknown_label")
 ASKED = "asked"
 WRITE_SECONDS = 0.3
 COPIED = ("epoch", "epochs", "step", "steps", "eta_seconds", "cases", "skipped", "promise", "verdict", "error")
@@ -40,7 +47,7 @@ class Run(Monitor):
     """
 
     def __init__(self, folder: Path, model: str) -> None:
-        self.folder, self.work = folder, folder / WORK
+        self.folder, self.work, self.held = folder, folder / WORK, folder / HELD
         earlier = read_run(folder.parent, folder.name) or {}
         self._since, self._written = time.time(), 0.0
         self._seconds_before = float(earlier.get("seconds", 0.0))
@@ -98,7 +105,7 @@ class Run(Monitor):
         """Ends the run as `promoted`, `refused`, `cancelled` or `failed`."""
         self.report(state=state, eta_seconds=0.0, **more)
         self._write()
-        shutil.rmtree(self.work, ignore_errors=True)
+        _clear(self.folder)
 
     def _write(self) -> None:
         self._written = time.time()
@@ -194,7 +201,7 @@ def close_run(runs: Path, name: str, state: str, error: str | None = None, **mor
     progress = read_run(runs, name)
     if progress and progress["state"] not in ENDED:
         update_run(runs, name, state=state, error=error, eta_seconds=0.0, **more)
-    shutil.rmtree(runs / name / WORK, ignore_errors=True)
+    _clear(runs / name)
 
 
 def verdict_shown(judged: Version, serving: str) -> dict[str, Any]:
@@ -210,6 +217,44 @@ def remove_unfinished_runs(runs: Path) -> None:
     for name in run_names(runs):
         if not (runs / name / PROGRESS).exists():
             shutil.rmtree(runs / name, ignore_errors=True)
+
+
+def told_of(error: MedGANError | VolumeError) -> str:
+    """Why a study is passed over. What is wrong with the server and not with the study is raised again."""
+    if isinstance(error, MedGANError) and error.code not in GONE:
+        raise error
+    return REMOVED if isinstance(error, MedGANError) else str(error)
+
+
+def hold(file: Path, folder: Path) -> Path:
+    """Makes a file stay for a run, whatever becomes of the study: a second name for it, or a copy on another disk.
+
+    Args:
+        file: it.
+        folder: of the run, made if it is not there.
+
+    Returns:
+        The file of the same name in `folder`.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / file.name
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(file, target)
+    return target
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a run that has ended does not need."""
+    for name in (WORK, HELD):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _blank(name: str, model: str) -> dict[str, Any]:

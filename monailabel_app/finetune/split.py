@@ -96,6 +96,19 @@ def within_ratio(synthetic: Sequence[T], acquired: int, ratio: float) -> tuple[l
     return list(synthetic[:most]), list(synthetic[most:])
 
 
+def forget_patient(folder: Path, patient: str) -> None:
+    """Drops a patient of whom no study is left from the stored decisions of all models."""
+    for path in sorted(folder.glob("*.json")):
+        with _locked(path):
+            known = read_json(path)["patients"]
+            if known.pop(patient, None):
+                atomic_write_json(path, {"patients": known})
+
+
+def _locked(path: Path) -> FileLock:
+    return FileLock(path.with_suffix(".lock"), timeout=60)
+
+
 class Splits:
     """The stored decisions of one model."""
 
@@ -105,7 +118,7 @@ class Splits:
 
     def update(self, patients: Collection[str]) -> dict[str, Part]:
         """Decides for new patients and stores that before it is used. Returns the part of every patient ever seen."""
-        with FileLock(self._path.with_suffix(".lock"), timeout=60):
+        with _locked(self._path):
             known: dict[str, Part] = read_json(self._path)["patients"] if self._path.exists() else {}
             parts = assign(patients, known)
             if parts != known:

@@ -42,17 +42,17 @@ def next_sample(s: Served, strategy: str, params: Annotated[dict[str, Any] | Non
 def review(s: Served, model: str, client_id: str = "") -> dict[str, Any]:
     """Acquired studies without a final label, the worst expected Dice first; those without a score come last."""
     s.model(model)
-    version, made = s.registry.current(model).name, set(s.datastore.synthetic_images())
-    names = [name for name in s.datastore.get_unlabeled_images() if name not in made]
-    studies = [_reviewed(s, name, model, version, client_id) for name in names]
+    version, infos = s.registry.current(model).name, s.datastore.acquired()
+    labelled = set(s.datastore.get_labeled_images())
+    waiting = {name: info for name, info in infos.items() if name not in labelled}
+    studies = [_reviewed(s, name, info, model, version, client_id) for name, info in waiting.items()]
     studies.sort(key=lambda study: (study["expected_dice"] is None, study["expected_dice"] or 0.0, study["id"]))
     scored = sum(study["version"] == version for study in studies)
     counts = {"scored": scored, "waiting": len(studies) - scored}
     return {"model": model, "version": version, **counts, "studies": studies}
 
 
-def _reviewed(s: Services, name: str, model: str, version: str, client: str) -> dict[str, Any]:
-    info = s.datastore.get_image_info(name)
+def _reviewed(s: Services, name: str, info: dict[str, Any], model: str, version: str, client: str) -> dict[str, Any]:
     known = scores_of(info, model) or {}
     said = str(known.get("version", ""))
     held = reserved(info, client, 60 * s.config.reservation_minutes)

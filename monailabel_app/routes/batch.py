@@ -32,6 +32,9 @@ def start(
     if len(task.reads) > 1:
         hint = f"Use POST /infer/{model} for each pair of them."
         raise MedGANError("bad_request", f"{model} needs {len(task.reads)} images; a batch gives it one.", hint)
+    if task.output == "volume":
+        hint = f"Use POST /infer/{model} for each of them."
+        raise MedGANError("bad_request", f"{model} makes images; a batch stores labels.", hint)
     options, _ = task.options(params or {})
     tag = check_new("label tag", str((params or {}).get("label_tag") or "original"))
     if tag == "final":

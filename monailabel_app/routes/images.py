@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,15 +11,18 @@ from fastapi.responses import FileResponse
 
 from monailabel_app import dicom
 from monailabel_app.errors import MedGANError
+from monailabel_app.finetune.split import forget_patient, patient_of
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import BYTES, answers, client_info, json_object
-from monailabel_app.services import Served
+from monailabel_app.routes.sending import OpenFile
+from monailabel_app.services import Served, Services
 from monailabel_app.synthetic import KEY as SYNTHETIC
 from monailabel_app.synthetic import Mark, mark_of, mark_told
 from monailabel_app.uploads import received, suffix_of
 from monailabel_app.users import Admin
 from trainers.data.volumes import Limits, Volume, read_volume, write_volume
 
+logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/datastore", tags=["studies"])
 
 
@@ -61,10 +65,32 @@ def _with_mark(path: Path, volume: Volume, mark: Mark) -> Path:
 @router.delete("/image")
 def remove_image(s: Served, _user: Admin, id: str) -> dict[str, Any]:
     """Removes a study and its labels, from memory too; for administrators."""
+    known = dicom.patients(s.config.data)
     s.datastore.remove_image(id)
-    dicom.forget(id, s.config.data)
     s.app.recent.forget_removed()
+    try:
+        _forget(s, id, known)
+    except (OSError, ValueError, KeyError) as error:
+        logger.exception("What is known of a study that was removed cannot be forgotten")
+        message = "The study and its labels were removed, but not all that is known of it."
+        hint = "Tell the administrator: docs/admin.md, Privacy, lists what else there is; the reason is in the log."
+        raise MedGANError("storage_not_available", message, hint) from error
     return {}
+
+
+def _forget(s: Services, study: str, known: dict[str, str]) -> None:
+    """Forgets the series of a study that was removed and, if it was the last of its patient, the patient's part.
+
+    Args:
+        s: the server's parts.
+        study: that was removed.
+        known: patients of studies from DICOM, before that.
+    """
+    dicom.forget(study, s.config.data)
+    pattern = s.config.patient_pattern
+    patient = patient_of(study, pattern, known.get(study, ""))
+    if patient not in {patient_of(name, pattern, known.get(name, "")) for name in s.datastore.list_images()}:
+        forget_patient(s.config.data / "splits", patient)
 
 
 @router.head("/image", response_class=Response)
@@ -77,10 +103,9 @@ def has_image(s: Served, image: str, check_sum: str = "") -> Response:
 
 
 @router.get("/image", response_class=FileResponse, responses=answers(BYTES))
-def download_image(s: Served, image: str) -> FileResponse:
+def download_image(s: Served, image: str) -> OpenFile:
     """A study's file."""
-    path = s.datastore.image_path(image)
-    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+    return OpenFile(s.datastore.image_path(image))
 
 
 @router.get("/image/info")

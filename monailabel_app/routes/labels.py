@@ -9,10 +9,13 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from monailabel_app.datastore import FINAL
+from monailabel_app.errors import MedGANError
 from monailabel_app.history import voxels_of
+from monailabel_app.index import Stamp
 from monailabel_app.metrics import Measured
 from monailabel_app.names import check_new
 from monailabel_app.routes.params import BYTES, answers, author_of, client_info
+from monailabel_app.routes.sending import OpenFile
 from monailabel_app.services import Served, Services
 from monailabel_app.uploads import received
 from monailabel_app.users import AUTHOR, OWNER, Caller
@@ -35,10 +38,12 @@ def submit(
     tag = check_new("label tag", tag or FINAL)
     info = _with_known_version(s, user.signed(client_info(params, "params")))
     values = _known_values(s, info)
+    stamp = s.datastore.image_stamp(image)
     grid = check_file(s.datastore.image_path(image), Limits(pictures=True))
     with received(label, s.config.temporary, "label") as path:
         found = read_label(path, values, like=grid)
-        told = _store(s, path, Volume(found.array, grid.affine), image, tag, info)
+        _check_not_empty(found, tag, info)
+        told = _store(s, path, Volume(found.array, grid.affine), image, stamp, tag, info)
     measured.label(str(info.get("model") or ""))
     run = s.auto_training.after_submission(image, tag)
     return {"image": image, "label": image, "medgan": {**told, "training": run}}
@@ -58,11 +63,26 @@ def _known_values(s: Services, info: dict[str, Any]) -> list[int] | None:
     return list(s.model(str(info["model"])).spec.labels.values())
 
 
-def _store(s: Services, sent: Path, label: Volume, image: str, tag: str, info: dict[str, Any]) -> dict[str, Any]:
-    """Stores the label as NIfTI of our own making: nothing else that its file may carry is kept."""
+def _check_not_empty(label: Volume, tag: str, info: dict[str, Any]) -> None:
+    """Refuses, as the last word on a study, a segmentation in which nothing is labelled: nothing can be learned."""
+    if tag == FINAL and (info.get("model") or info.get("label_info")) and not label.array.any():
+        hint = "Segment something, or choose another tag than final."
+        raise MedGANError("wrong_labels", "The label is empty.", hint)
+
+
+def _store(
+    s: Services, sent: Path, label: Volume, image: str, stamp: Stamp, tag: str, info: dict[str, Any]
+) -> dict[str, Any]:
+    """Stores the label as NIfTI of our own making: nothing else that its file may carry is kept.
+
+    Raises:
+        MedGANError: `conflict`, if the image is not the one with `stamp` any more.
+    """
     author, clean, voxels = author_of(info), sent.with_name("clean.nii.gz"), voxels_of(label.array)
     write_volume(clean, label)
     with s.datastore.transaction():
+        if s.datastore.image_stamp(image) != stamp:
+            raise MedGANError("conflict", "The image was replaced meanwhile.", "Open the study again and label that.")
         replaced = image in s.datastore.get_labeled_images(tag)
         s.datastore.save_label(image, str(clean), tag, info, author, voxels)
         number = s.datastore.label_history(image, tag)[-1].number
@@ -86,11 +106,11 @@ def has_label(s: Served, image: str, tag: str) -> Response:
 
 
 @router.get("", response_class=FileResponse, responses=answers(BYTES))
-def download(s: Served, label: str, tag: str, number: int | None = None) -> FileResponse:
+def download(s: Served, label: str, tag: str, number: int | None = None) -> OpenFile:
     """A label's file, or that of an entry of its history."""
     store = s.datastore
     path = store.label_path(label, tag) if number is None else store.label_entry_path(label, tag, number)
-    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+    return OpenFile(path)
 
 
 @router.get("/info")

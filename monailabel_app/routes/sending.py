@@ -1,14 +1,17 @@
-"""Answers out of a file of ours, which goes when it is sent and when nobody waits for it any more."""
+"""Answers out of files: of ours, which go when they are sent, and of studies, which others may remove meanwhile."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import anyio.from_thread
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from monailabel_app.routes.params import BYTES
 
 BLOCK = 1 << 20
 
@@ -38,6 +41,29 @@ class SentFile(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._path.unlink(missing_ok=True)
+
+
+class OpenFile(FileResponse):
+    """A file as a download, opened now: it is sent whole even if it is removed before that is done.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened, or is not there any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        stat = os.fstat(self._file.fileno())
+        super().__init__(path, media_type=BYTES, filename=path.name, stat_result=stat)
+        handle = Path(f"/proc/self/fd/{self._file.fileno()}")  # opens what is open, whatever became of its name
+        self.path = handle if handle.exists() else path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def hung_up(request: Request) -> Callable[[], bool]:

@@ -22,7 +22,7 @@ def create(s: Served, files: Annotated[list[UploadFile], File()], expiry: int = 
     if len(files) != 1:
         raise MedGANError("bad_request", "A session holds one image.", "Send one file.")
     with received(files[0], s.config.temporary) as path:
-        check_file(path, Limits(max_voxels=s.config.max_voxels))
+        check_file(path, Limits(max_voxels=s.config.max_voxels, pictures=True))
         meta = s.sessions.add(path, expiry)
     return {"session_id": meta["name"], "session_info": meta}
 

@@ -8,15 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from server_world import client_of, make_studies
+from server_world import client_of, crop, make_studies
 
 from monailabel_app.activelearning import strategies as module
 from monailabel_app.activelearning.background import BackgroundScoring
-from monailabel_app.activelearning.scores import HIGHEST, SCORES, info_of, pool_of, scores_of, seen_in
+from monailabel_app.activelearning.scores import (
+    HIGHEST,
+    SCORES,
+    UNREADABLE,
+    info_of,
+    pool_of,
+    scores_of,
+    seen_in,
+    unreadable,
+)
 from monailabel_app.activelearning.strategies import Reserving
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
 from monailabel_app.jobs import Jobs
+from monailabel_app.main import MedGANApp
 from trainers.data.volumes import Volume, write_volume
 from trainers.preprocess import Window
 from trainers.spec import ModelNotAvailable
@@ -75,6 +85,34 @@ def test_files_that_are_no_images_are_passed_over(store: StudyDatastore, name: s
     assert ask(make(name), store) == "d"
     store.image_path("d").write_text("not an image")
     assert ask(make(name), store) is None
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_scoring_could_not_read_is_passed_over_until_the_file_changes(store: StudyDatastore, name: str) -> None:
+    for study in ("a", "b", "c"):
+        store.update_image_info(study, unreadable(MODEL, "v0001", store.image_stamp(study)))
+    assert ask(make(name), store) == "d"
+    store.update_image_info("d", unreadable("another", "v0001", store.image_stamp("d")))
+    assert ask(make(name), store) is None
+    write_volume(store.image_path("b"), SMALL)
+    assert ask(make(name), store) == "b"
+
+
+def test_scoring_tells_what_it_cannot_read_from_what_needs_a_point(models: Path, tmp_path: Path) -> None:
+    spoilt = Volume(np.full((30, 30, 30), np.nan, np.float32), np.eye(4))
+    write_volume(tmp_path / "studies" / "spoilt.nii.gz", spoilt)
+    whole = crop(0)
+    large = Volume(whole.array.repeat(3, 0).repeat(3, 1), whole.affine)
+    write_volume(tmp_path / "studies" / "large.nii.gz", large)
+    app = client_of(ServerConfig(tmp_path / "studies", tmp_path / "data", models=models)).app
+    found: MedGANApp = app.state.services.app  # type: ignore[attr-defined]
+    store = app.state.services.datastore  # type: ignore[attr-defined]
+    found.scoring_methods["uncertainty"]({}, store)
+    known = {name: scores_of(info) or {} for name, info in store.acquired().items()}
+    assert {name: scores["uncertainty"] for name, scores in known.items()} == {"spoilt": None, "large": None}
+    assert {name for name, scores in known.items() if UNREADABLE in scores} == {"spoilt"}
+    for strategy in ("hybrid", "random"):
+        assert found.strategies[strategy]({"client_id": "a"}, store)["id"] == "large"
 
 
 def test_a_client_may_ask_again(store: StudyDatastore) -> None:

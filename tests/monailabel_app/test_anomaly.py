@@ -17,6 +17,8 @@ from server_world import client_of, error, infer
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
+from monailabel_app.errors import MedGANError
+from monailabel_app.finetune import anomaly as module
 from monailabel_app.finetune.anomaly import AnomalyTraining, verdict_on
 from monailabel_app.finetune.runs import new_run, read_run
 from monailabel_app.registry import Registry
@@ -131,6 +133,39 @@ def test_a_run_makes_a_version_that_keeps_its_promise_here(config: ServerConfig)
     assert len(spec.calibration[MEDGAN]["scores"]) == 14
     answer = infer(client_of(config), MODEL, {"image": "p0", "output": "json"}, false_positives=0.1)
     assert answer.status_code == 200 and '"healthy":14' in answer.text.replace(" ", "")
+
+
+def test_studies_that_are_damaged_or_removed_do_not_end_a_run(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(config)
+    for number in range(14):
+        mark(client, f"p{number}", "normal")
+    image = read_volume(config.studies / "p0.nii.gz")
+    image.array[0, 0, 0] = np.nan
+    write_volume(config.studies / "p0.nii.gz", image)
+    registry = Registry(config.models, config.data / "models")
+    task, store = AnomalyTraining(MODEL, config, registry), StudyDatastore(config.studies, config.data / "backups")
+    adapting, path_of = module.adapt, StudyDatastore.image_path
+
+    def late(*given: Any) -> Any:
+        store.remove_image("p2")
+        return adapting(*given)
+
+    def gone(self: StudyDatastore, study: str) -> Path:
+        if study == "p1":
+            raise MedGANError("unknown_image", "There is no study 'p1'.")
+        return path_of(self, study)
+
+    monkeypatch.setattr(module, "adapt", late)
+    monkeypatch.setattr(StudyDatastore, "image_path", gone)
+    run = new_run(config.runs, MODEL)
+    task({"run": run, "server": os.getpid()}, store)
+    progress = read_run(config.runs, run)
+    assert progress is not None and progress["verdict"], progress
+    assert "Calibrated with 12 normal patients" in progress["verdict"]["reason"]
+    assert progress["skipped"][0].startswith("p0: The image has 1 voxels")
+    assert progress["skipped"][1:] == ["p1: removed meanwhile"]
 
 
 def test_pictures_are_looked_at_marked_and_learned_from(tmp_path: Path) -> None:

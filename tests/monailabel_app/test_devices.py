@@ -94,6 +94,31 @@ def test_a_model_is_loaded_once_for_each_device() -> None:
     assert loaded == list(GPUS), "the second did not push the first out"
 
 
+def test_a_model_that_is_loaded_does_not_wait_for_one_that_loads() -> None:
+    begun, go_on, loaded = threading.Event(), threading.Event(), list[str]()
+
+    def load(folder: Path, _device: str) -> object:
+        loaded.append(folder.name)
+        if folder.name == "slow":
+            begun.set()
+            assert go_on.wait(30)
+        return folder.name
+
+    def version(name: str) -> Any:
+        record = SimpleNamespace(checksum=name)
+        return SimpleNamespace(model=name, name="v0001", path=Path(name), record=record, verify=lambda: None)
+
+    cache = ModelCache(load)
+    cache.get(version("quick"))
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(cache.get, version("slow")) for _ in range(2)]
+        assert begun.wait(30)
+        assert pool.submit(cache.get, version("quick")).result(10) == "quick"
+        go_on.set()
+        assert [one.result(30) for one in slow] == ["slow", "slow"]
+    assert loaded == ["quick", "slow"], "two that want the same load it once"
+
+
 def test_a_gpu_without_memory_is_busy(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")

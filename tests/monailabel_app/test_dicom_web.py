@@ -102,13 +102,13 @@ def test_archive_that_is_away() -> None:
 
 def test_archive_that_is_silent(fake: Any) -> None:
     def slow(_number: int) -> Answer:
-        time.sleep(1.0)
+        time.sleep(5.0)
         return rows()
 
     archive = Archive(fake(slow).url, timeouts=(1.0, 0.1), retries=Retry(total=0))
     begun = time.monotonic()
     assert failure(lambda: archive.find({"Modality": "MR"}, 5)).code == "archive_unavailable"
-    assert time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 4
 
 
 def test_busy_archive_is_asked_again(fake: Any) -> None:

@@ -67,6 +67,40 @@ def test_figures_that_cannot_be_computed(before: dict[str, float], after: dict[s
     assert promoted(before, after) is expected
 
 
+@dataclass
+class Cases:
+    """Figures of cases; a mean is over those that are finite."""
+
+    per_case: list[dict[str, object]]
+
+    @property
+    def dice(self) -> dict[str, float]:
+        found = {label: [case["dice"][label] for case in self.per_case] for label in ("a", "b")}  # type: ignore[index]
+        return {label: sum(v for v in d if v == v) / len([v for v in d if v == v]) for label, d in found.items()}
+
+    @property
+    def dice_mean(self) -> float:
+        return sum(self.dice.values()) / 2
+
+
+def of_cases(*dice: tuple[float, float]) -> Cases:
+    return Cases([{"id": str(n), "dice": {"a": a, "b": b}} for n, (a, b) in enumerate(dice)])
+
+
+def test_a_figure_that_falls_out_of_the_mean_does_not_raise_it() -> None:
+    before, after = of_cases((0.9, 0.9), (0.0, 0.0)), of_cases((0.6, 0.6), (NAN, NAN))
+    verdict = decide(compare("validation", before, after, 0.0, 0.02))
+    assert not verdict.promoted and "0.900 -> 0.600" in verdict.reason
+    assert decide(compare("validation", after, before, 0.0, 0.02)).promoted
+
+
+def test_one_label_of_one_case_is_left_out_alone() -> None:
+    before, after = of_cases((0.8, 0.6), (0.8, NAN)), of_cases((0.8, 0.6), (0.7, 1.0))
+    mean, a, b = compare("validation", before, after, 0.0, 0.02)
+    assert (mean.before, mean.after) == (0.7, 0.675) and not mean.passed
+    assert (a.before, a.after, b.before, b.after) == (0.8, 0.75, 0.6, 0.6)
+
+
 def test_nothing_measured_promotes_nothing() -> None:
     assert not decide([]).promoted
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from server_world import LABELS, MODEL, SHAPES, crop, make_studies, truth
+from server_world import LABELS, MODEL, SHAPES, crop, make_studies, truth, write_case
 
 from monailabel_app.config import ServerConfig
 from monailabel_app.datastore import StudyDatastore
@@ -18,7 +22,7 @@ from monailabel_app.finetune.runs import Run, new_run, read_run
 from monailabel_app.finetune.segmentation import SegmentationTraining
 from monailabel_app.finetune.split import usual_part
 from monailabel_app.registry import Registry
-from trainers.data.volumes import Volume, write_volume
+from trainers.data.volumes import Volume, read_volume, write_volume
 from trainers.files import read_json
 
 OPTIONS = {"synthetic_ratio": 1.0, "seed": 0, "unlabelled": True}
@@ -96,6 +100,91 @@ def test_another_study_of_a_patient_who_is_measured_on_is_not_learned_from(model
     object.__setattr__(clinic.config, "patient_pattern", r"study_\d")
     clinic.run = Run(clinic.config.runs / new_run(clinic.config.runs, MODEL), MODEL)
     assert f"{measured}_second.nii.gz" not in {path.name for path in clinic.material().unlabelled}
+
+
+def spoil(path: Path) -> None:
+    """Makes one voxel no number: the header stays as good as it was."""
+    image = read_volume(path)
+    image.array[3, 3, 3] = np.nan
+    write_volume(path, image)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [spoil, cut_off])
+def test_damaged_voxels_are_passed_over_and_said(models: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    clinic = Clinic(tmp_path, models, 3)
+    for number in (1, 4):
+        damage(clinic.config.studies / f"study_{number}.nii.gz")
+    found = clinic.material()
+    assert sorted(path.name for path in found.unlabelled) == ["study_3.nii.gz", "study_5.nii.gz"]
+    used = {case.id for case in [*found.train, *found.measured["validation"]]}
+    assert used == {"study_0", "study_2"}
+    assert sorted(text.partition(":")[0] for text in found.skipped) == ["study_1", "study_4"]
+    assert all(len(text) > len("study_1: ") for text in found.skipped)
+
+
+def test_damaged_cases_of_the_administrator_are_passed_over(models: Path, tmp_path: Path) -> None:
+    for name in ("trusted", "replay"):
+        for number in (20, 21):
+            write_case(tmp_path / name, number)
+        spoil(tmp_path / name / "images" / "case_20.nii.gz")
+    clinic = Clinic(tmp_path, models, 3)
+    clinic.config = replace(clinic.config, validation=tmp_path / "trusted", replay=tmp_path / "replay")
+    found = clinic.material()
+    assert [case.id for case in found.measured["trusted"]] == ["case_21"] == [case.id for case in found.replay]
+    assert sum(text.startswith("case_20: The image has 1 voxels") for text in found.skipped) == 2
+
+
+def test_an_empty_label_is_passed_over(models: Path, tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, models, 3)
+    label = read_volume(clinic.store.label_path("study_1", "final"))
+    write_volume(clinic.store.label_path("study_1", "final"), label.like(np.zeros_like(label.array)))
+    assert "study_1: its label is empty" in clinic.material().skipped
+
+
+def test_a_label_or_image_that_goes_while_others_are_read_is_passed_over(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic, looked = Clinic(tmp_path, models, 4), Gathering._unusable
+    clinics_others = StudyDatastore(clinic.config.studies, clinic.config.data / "backups")
+
+    def slow(self: Gathering, *about: Any) -> str:
+        if "study_2" in clinics_others.get_labeled_images():
+            clinics_others.remove_label("study_2", "final")
+            clinics_others.remove_image("study_3")
+        return looked(self, *about)
+
+    monkeypatch.setattr(Gathering, "_unusable", slow)
+    found = clinic.material()
+    assert found.skipped == ["study_2: removed meanwhile", "study_3: removed meanwhile"]
+
+
+def test_what_is_removed_after_the_beginning_stays_for_the_run(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic = Clinic(tmp_path, models, 4)
+    for study in ("study_4", "study_0", "study_1"):
+        found = clinic.material()
+        clinic.store.remove_image(study)
+        cases = [*found.train, *found.measured["validation"]]
+        assert all(read_volume(path).shape for case in cases for path in (case.image, case.label))
+        assert all(read_volume(path).shape for path in found.unlabelled)
+    clinic.run.end("cancelled")
+    assert not any(path.suffix == ".gz" for path in clinic.run.folder.rglob("*"))
+
+
+def test_on_another_disk_the_files_are_copied(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", link)
+    clinic = Clinic(tmp_path, models, 1)
+    (case,) = clinic.material().train
+    assert case.image.read_bytes() == clinic.store.image_path("study_0").read_bytes()
+    assert clinic.run.held in case.image.parents
 
 
 def test_a_gan_of_the_same_labels_adds_pairs_while_there_are_few(models: Path, tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def test_bad_requests_say_what_to_do(client: TestClient, monkeypatch: pytest.Mon
     assert error(infer(client, FINER, query, scale="3x")) == (400, "bad_option")
     assert error(infer(client, FINER, query, strength=1.5)) == (400, "bad_option")
     assert error(infer(client, FINER)) == (400, "bad_request")
+    batch = client.post(f"/batch/infer/{FINER}", params={"images": "all"}, json={"label_tag": "finer"})
+    assert error(batch) == (400, "bad_request") and "a batch stores labels" in batch.text
     monkeypatch.setattr(reconstruction, "MOST_VOXELS", 1000 * 8)
     answer = infer(client, FINER, query)
     assert error(answer) == (413, "too_large") and "million voxels" in answer.text

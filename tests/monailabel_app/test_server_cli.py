@@ -116,6 +116,8 @@ def test_settings_travel_without_the_token(tmp_path: Path) -> None:
         cors=("https://a",),
         threads=3,
         dice_tolerance=0.5,
+        label_tolerance=0.1,
+        reference_tolerance=0.3,
         auto_train=5,
         oidc_issuer="https://login.example",
         oidc_audience="medgan",

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monailabel_app.errors import MedGANError
-from monailabel_app.finetune.split import Splits, assign, check_enough, patient_of
+from monailabel_app.finetune.split import Splits, assign, check_enough, forget_patient, patient_of
+from trainers.files import read_json
 
 names = st.text("abcdefghij0123456789", min_size=1, max_size=6)
 
@@ -72,3 +73,12 @@ def test_none_is_too_few_and_one_is_enough() -> None:
     assert caught.value.code == "too_few_labels"
     assert caught.value.hint
     check_enough(1)
+
+
+def test_a_patient_who_is_gone_is_forgotten(tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        Splits(tmp_path, model).update({"p1", "p2"})
+    forget_patient(tmp_path, "p1")
+    forget_patient(tmp_path, "nobody")
+    assert [list(read_json(tmp_path / f"{model}.json")["patients"]) for model in ("a", "b")] == [["p2"], ["p2"]]
+    forget_patient(tmp_path / "none", "p1")

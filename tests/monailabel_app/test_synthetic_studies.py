@@ -26,7 +26,7 @@ from monailabel_app.finetune.split import Splits, within_ratio
 from monailabel_app.registry import Registry
 from monailabel_app.synthetic import Mark, mark_of
 from trainers.data.cases import hash_fraction
-from trainers.data.volumes import Volume, read_label, read_volume, same_grid, write_volume
+from trainers.data.volumes import Limits, Volume, read_label, read_volume, same_grid, write_volume
 from trainers.files import read_json
 
 MARK = Mark("shape_synthesis", "v0001", 7, "large")
@@ -169,6 +169,7 @@ def test_it_is_not_scored(config: ServerConfig, monkeypatch: pytest.MonkeyPatch)
     task = SimpleNamespace(
         model="m",
         spec=SimpleNamespace(labels={}),
+        limits=Limits(),
         registry=SimpleNamespace(current=lambda _: version),
         cache=SimpleNamespace(get=lambda *_: None),
     )

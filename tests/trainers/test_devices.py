@@ -1,4 +1,4 @@
-"""Mixed precision on a CPU: bfloat16 where images are large, float32 where oneDNN's bfloat16 is wrong."""
+"""Devices by name, and mixed precision on a CPU: bfloat16 where images are large, float32 where it is wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.devices import mixed_precision
+from trainers.devices import DeviceError, mixed_precision, pick_device
 
 CPU = torch.device("cpu")
 
@@ -54,3 +54,23 @@ def test_a_half_precision_image_meets_float32_weights() -> None:
     with mixed_precision(CPU, torch.bfloat16):
         made = layer(image.bfloat16())
     assert made.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "message"),
+    [
+        ("foo", 0, "There is no device 'foo'. Give cpu, cuda"),
+        ("meta", 0, "Networks do not run on 'meta'"),
+        ("cuda", 0, "no GPU for 'cuda' that torch can use"),
+        ("cuda:2", 2, "There is no cuda:2: 2 GPUs are here"),
+    ],
+)
+def test_a_device_that_there_is_not_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, message: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(DeviceError, match=message):
+        pick_device(name)
+    assert pick_device("cpu") == CPU and pick_device("auto").type == ("cuda" if gpus else "cpu")
+    assert not gpus or pick_device("cuda:1") == torch.device("cuda", 1)

@@ -58,6 +58,14 @@ def test_all_stages_make_a_model_and_none_is_done_twice(
     assert (out / WEIGHTS_FILE).read_bytes() == weights
 
 
+def test_the_second_stage_learns_from_half_of_the_patients() -> None:
+    cases = [Case(f"p{n}_{side}", Path(), Path(), f"p{n}") for n in range(5) for side in "LR"]
+    half = module._half(cases)
+    assert {case.patient for case in half} == {"p0", "p2", "p4"} and len(half) == 6
+    alone = [Case(f"p{n}", Path(), Path()) for n in range(5)]
+    assert module._half(alone) == alone[::2]
+
+
 def test_a_model_that_finds_too_little_is_not_calibrated_but_made(
     recipe: Recipe, ball_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from trainers.__main__ import app
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
 from trainers.fit import FitConfig, fit
 from trainers.networks import build
 from trainers.networks.judge import MaskJudge
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, part_file, save_weights
-from trainers.tasks.segmentation import SegmentationConfig, Segmenter
+from trainers.tasks.segmentation import SegmentationConfig, Segmenter, interaction
+from trainers.tasks.segmentation.clicking import Curve
 from trainers.tasks.segmentation.interaction import quality_report
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, dice_of, observe, spoiled
 from trainers.tasks.segmentation.quality import PART, Calibration, Judge, Signs
@@ -189,3 +193,24 @@ def test_spoiled_copies_are_repeatable_and_seen(tiny_spec: ModelSpec, ball_cases
     seen, dice, patients = observe(segmenter, ball_cases[:2], (0.0, 0.5), average=False)
     assert len(seen) == len(dice) == 4 and patients == [case.id for case in ball_cases[:2] for _ in range(2)]
     assert all(0 <= value <= 1 for value in dice)
+
+
+def test_images_without_any_label_say_nothing_of_the_agreement() -> None:
+    rows = [{"dice": d, "expected_dice": e, "low": 0.0, "high": 1.0} for d, e in ((0.5, 0.6), (0.7, 0.7), (0.9, 0.8))]
+    nothing = {"dice": float("nan"), "expected_dice": 0.8, "low": 0.7, "high": 0.9}
+    assert interaction._agreement([*rows, nothing]) == interaction._agreement(rows)
+    assert interaction._agreement(rows)["labels"] == 3 and interaction._agreement(rows)["within"] == 1
+    curves = [Curve("a", [0.5, 0.7], []), Curve("b", [float("nan")], [])]
+    assert interaction._mean_by_click(curves, 1) == [0.5, 0.7]
+
+
+def test_the_quality_of_two_images_can_be_written(tiny_spec: ModelSpec, ball_cases: list[Case], tmp_path: Path) -> None:
+    """Two are too few for a correlation, which is not a number then."""
+    folder, report = model(tiny_spec, tmp_path / "m", calibrated=True), tmp_path / "r.json"
+    for case in ball_cases[2:]:
+        case.image.unlink()
+        case.label.unlink()
+    words = ["--model", str(folder), "--data", str(tmp_path / "data"), "--json", str(report), "--quality"]
+    result = CliRunner().invoke(app, ["evaluate", "segmentation", *words])
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["quality"]["untouched"]["correlation"] is None

@@ -154,6 +154,15 @@ def test_what_lies_outside_a_region_is_not_taken_for_its_organ(trained: Path) ->
     assert not found.label.array.any() and found.warnings
 
 
+def test_an_image_of_a_few_voxels_is_segmented(tiny_spec: ModelSpec) -> None:
+    """A network that halves three times would be left with one voxel, which has no deviation."""
+    network = {**tiny_spec.network, "channels": [4, 4, 8, 8], "strides": [2, 2, 2]}
+    segmenter = Segmenter.from_network(tiny_spec, build(network))
+    image = Volume(np.arange(27, dtype=np.float32).reshape(3, 3, 3), np.eye(4))
+    for average in (True, False):
+        assert segmenter(image, test_time_augmentation=average).label.shape == (3, 3, 3)
+
+
 def test_two_organs_in_one_crop_are_both_found(trained: Path) -> None:
     one, two = ball((28, 16, 16), (7.0, 7.5, 7.5)), ball((28, 16, 16), (20.0, 7.5, 7.5))
     image = Volume(one[0] + two[0], np.eye(4))

@@ -269,7 +269,7 @@ def test_each_epoch_has_its_own_mean_loss(untrained: Path, ball_cases: list[Case
     told, kept = StopAt(), {}
     for steps in (1, 2):
         told = StopAt()
-        config = FinetuneConfig(epochs=4 // steps, least_steps=steps, learning_rate=0.0, anchor=0, device="cpu")
+        config = FinetuneConfig(epochs=4 // steps, least_steps=steps, learning_rate=1e-30, anchor=0, device="cpu")
         finetune(untrained, tmp_path / str(steps), ball_cases[:2], config=config, monitor=told)
         kept[steps] = [state["loss"] for state in told.heard if "loss" in state]
     single = kept[1]

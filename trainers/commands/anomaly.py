@@ -12,19 +12,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainers.commands.shared import (
+    HIGHEST_SEED,
+    BatchSize,
     Device,
+    Json,
     Kind,
+    LearningRate,
     Mendable,
     Model,
+    Out,
     PatientPattern,
+    Threads,
     command_line,
     console,
     explained,
     open_told,
+    write_report,
 )
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.files import atomic_write_json
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.data import Examined, open_examined, unknown_to
@@ -39,17 +45,17 @@ Normal = Annotated[str, typer.Option(help="Class of the healthy images; empty lo
 
 def train_anomaly(
     data: Annotated[Path, typer.Option(help="The data set: healthy images, or classes one of which is.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    out: Out,
     model: Annotated[str, typer.Option(help=f"Recipe: {', '.join(ANOMALY_RECIPES)}.")] = "hippocampus_anomaly",
     kind: Kind = "auto",
     normal: Normal = "",
     patient_pattern: PatientPattern = "",
-    steps: Annotated[int, typer.Option(help="Steps of restorer and judge; 0 takes the recipe's.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of restorer and judge; 0 takes the recipe's.", min=0)] = 0,
+    batch_size: BatchSize = 0,
+    learning_rate: LearningRate = 0.0,
+    threads: Threads = 0,
     reference: Annotated[bool, typer.Option(help="Train f-AnoGAN as well, to compare with.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=HIGHEST_SEED)] = 0,
 ) -> None:
     """Learn what healthy images look like, calibrate, and measure on patients kept away. Several GPUs: torchrun."""
     if model not in ANOMALY_RECIPES:
@@ -75,7 +81,7 @@ def evaluate_anomaly(
         Path,
         typer.Option(help="Folder with normal/, abnormal/ and perhaps masks/, or a set with classes.", exists=True),
     ],
-    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    json: Json = None,
     kind: Kind = "auto",
     normal: Normal = "",
     patient_pattern: Annotated[
@@ -109,8 +115,7 @@ def evaluate_anomaly(
             monitor.report(stage="simulated lesions")
             report["lesions"] = measure_lesions(folder, unknown[:lesions], monitor, device)
     _show(report, folder)
-    if json:
-        atomic_write_json(json, report)
+    write_report(json, report)
 
 
 def _anomaly_spec(folder: Path) -> ModelSpec:

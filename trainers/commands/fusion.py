@@ -10,12 +10,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Mendable, console, open_told
+from trainers.commands.shared import Mendable, console, open_aligned_told, open_told, write_report
 from trainers.data.cases import CasesError
-from trainers.data.readers.sequences import open_aligned
 from trainers.data.sets import DataSet
-from trainers.files import atomic_write_json
-from trainers.known import split_known
+from trainers.known import all_known, split_known
 from trainers.monitor import Monitor
 from trainers.tasks.fusion.evaluate import FIGURES, MAXIMUM, Report, evaluate
 from trainers.tasks.fusion.infer import Fuser
@@ -46,7 +44,7 @@ class Images:
             return open_told(self.data, self.kind, self.patient_pattern)
         if self.data is not None or len(self.inputs) < 2:
             raise Mendable("Give --data, or --inputs for each of at least two folders with equal file names.")
-        return open_aligned(self.inputs)
+        return open_aligned_told(self.inputs, self.kind, self.patient_pattern)
 
 
 def evaluate_fusion(folder: Path, images: Images, json: Path | None, device: str, monitor: Monitor) -> list[Report]:
@@ -54,11 +52,10 @@ def evaluate_fusion(folder: Path, images: Images, json: Path | None, device: str
     fuser, data = Fuser(folder, device), images.open()
     entries, _ = split_known(fuser.spec, data.entries)
     if not entries:
-        raise CasesError(f"The model learned from all patients in {data.name}. Give others.")
+        raise CasesError(all_known(fuser.spec, data.entries, "images", data.name))
     reports = evaluate(fuser, data, entries, images.modalities, monitor)
-    if json:
-        found: dict[str, Any] = {"model": fuser.spec.name, "version": fuser.spec.version, "data": data.name}
-        atomic_write_json(json, {**found, "pairs": [report.as_dict() for report in reports]})
+    found: dict[str, Any] = {"model": fuser.spec.name, "version": fuser.spec.version, "data": data.name}
+    write_report(json, {**found, "pairs": [report.as_dict() for report in reports]})
     return reports
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from trainers.commands.shared import Device, Mendable, console, explained
+from trainers.commands.shared import Device, Mendable, console, explained, place_for_folder
 from trainers.console import console_monitor
 from trainers.data.kspace import SUFFIXES, read_kspace
 from trainers.data.volumes import read_volume, write_volume
@@ -27,7 +28,10 @@ def reconstruct_images(
     inputs: Annotated[
         list[Path], typer.Option("--input", help="An image or, for models of undersampling, k-space. Once for each.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for image.nrrd, uncertainty.nrrd and result.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for image.nrrd, uncertainty.nrrd and result.json.", callback=place_for_folder),
+    ],
     strength: Annotated[
         float, typer.Option(help="0: the safe weights; 1: those of the GAN; between: a blend.", min=0, max=1)
     ] = 0.0,
@@ -52,7 +56,10 @@ def reconstruct_images(
 def _run(
     model: ReconstructionModel, inputs: list[Path], strength: float, options: dict[str, Any], monitor: Any
 ) -> Reconstructed:
+    _check_options(model, options)
     if isinstance(model, UndersampledReconstructor) and inputs[0].suffix.lower() in SUFFIXES:
+        if len(inputs) > 1 or options:
+            raise Mendable("K-space is taken as it was measured: give one --input alone, without --option.")
         return model.reconstruct_kspace(read_kspace(inputs[0]), strength, monitor)
     names = [entry["name"] for entry in model.spec.inputs]
     if len(inputs) != len(names):
@@ -60,6 +67,14 @@ def _run(
         raise Mendable(f"{model.spec.name} takes {len(names)} images, in this order: {wanted}.")
     images = {name: read_volume(path) for name, path in zip(names, inputs, strict=True)}
     return model.reconstruct(images, strength, monitor, **options)
+
+
+def _check_options(model: ReconstructionModel, given: Collection[str]) -> None:
+    """Raises Mendable for an option that this model has no use for."""
+    wrong = [name for name in given if name not in model.options]
+    if wrong:
+        known = f"Its options: {', '.join(model.options)}." if model.options else "It has none."
+        raise Mendable(f"{model.spec.name} has no option {wrong[0]}. {known}")
 
 
 def _options(given: list[str]) -> dict[str, Any]:

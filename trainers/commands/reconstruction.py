@@ -13,22 +13,29 @@ from rich.table import Table
 
 from trainers.commands.fusion import Images, evaluate_fusion, show_fusion
 from trainers.commands.shared import (
+    HIGHEST_SEED,
+    BatchSize,
     Device,
+    Json,
     Kind,
+    LearningRate,
     Mendable,
     Model,
+    Out,
     PatientPattern,
+    Threads,
     command_line,
     console,
     explained,
+    open_aligned_told,
     open_told,
+    write_report,
 )
 from trainers.console import console_monitor
+from trainers.data.cache import GIB
 from trainers.data.cases import CasesError
-from trainers.data.readers.sequences import open_aligned
 from trainers.data.sets import DataSet
-from trainers.files import atomic_write_json
-from trainers.known import split_known
+from trainers.known import all_known, split_known
 from trainers.recipes import FUSION_RECIPES, RECONSTRUCTION_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.fusion.train import FusionRecipe
@@ -38,6 +45,7 @@ from trainers.tasks.reconstruction.evaluate import Report, evaluate
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of
 from trainers.tasks.reconstruction.train import train
+from trainers.tasks.reconstruction.volumes import Room
 from trainers.zoo import find_model
 
 RECIPES = ", ".join([*RECONSTRUCTION_RECIPES, *FUSION_RECIPES])
@@ -45,16 +53,24 @@ RECIPES = ", ".join([*RECONSTRUCTION_RECIPES, *FUSION_RECIPES])
 
 def train_reconstruction(
     data: Annotated[Path, typer.Option(help="Clean volumes; for fusion a folder a patient, with CT, …", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    out: Out,
     model: Annotated[str, typer.Option(help=f"Recipe: {RECIPES}.")] = "mr_super_resolution",
     kind: Kind = "auto",
     patient_pattern: PatientPattern = "",
-    steps: Annotated[int, typer.Option(help="Steps of the L1 weights; 0 takes the recipe's.")] = 0,
-    adversarial_steps: Annotated[int, typer.Option(help="Steps of the adversarial weights; 0 takes the recipe's.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of the L1 weights; 0 takes the recipe's.", min=0)] = 0,
+    adversarial_steps: Annotated[
+        int, typer.Option(help="Steps of the adversarial weights; 0 takes the recipe's.", min=0)
+    ] = 0,
+    batch_size: BatchSize = 0,
+    learning_rate: LearningRate = 0.0,
+    threads: Threads = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.", min=0, max=HIGHEST_SEED)] = 0,
+    memory: Annotated[
+        float, typer.Option(help="GiB of images kept in memory; others are read each time. Not for fusion.", min=0)
+    ] = 4.0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps prepared images, quick to read again; at most 50 GiB.")
+    ] = None,
 ) -> None:
     """Train a reconstruction model, then measure it on patients kept away. Several GPUs: start with torchrun."""
     recipe: Any = RECONSTRUCTION_RECIPES.get(model) or FUSION_RECIPES.get(model)
@@ -74,7 +90,7 @@ def train_reconstruction(
         if isinstance(recipe, FusionRecipe):
             fused = train_fusion(recipe, opened, out, command_line(), monitor)
         else:
-            report = train(recipe, opened, out, command_line(), monitor)
+            report = train(recipe, opened, out, command_line(), monitor, Room(int(memory * GIB), cache))
     if report:
         _show(report, out)
     show_fusion(fused or [], str(out))
@@ -96,10 +112,10 @@ def evaluate_reconstruction(
         list[str] | None,
         typer.Option(help="CT, MR, PET or grey, of each of --inputs; else volumes go by name, pictures are grey."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    json: Json = None,
     kind: Kind = "auto",
     patient_pattern: PatientPattern = "",
-    seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0, max=HIGHEST_SEED)] = 0,
     device: Device = "auto",
 ) -> None:
     """PSNR, SSIM and texture of both ends of the slider, beside what one has without a network.
@@ -143,7 +159,7 @@ def _open(
         raise Mendable(f"{spec.name} is measured on --data, and on that alone.")
     if data is not None or len(inputs) != 1 or target is None:
         raise Mendable("Give --data with a folder a patient, or --inputs and --target with equal file names.")
-    return open_aligned([target, inputs[0]]), ()
+    return open_aligned_told([target, inputs[0]], kind, patient_pattern), ()
 
 
 def _evaluate(
@@ -153,12 +169,11 @@ def _evaluate(
         reconstructor = Reconstructor(folder, device)
         entries, _ = split_known(reconstructor.spec, opened.entries)
         if not entries:
-            raise CasesError(f"The model learned from all patients in {opened.name}. Give others.")
+            raise CasesError(all_known(reconstructor.spec, opened.entries, "volumes", opened.name))
         report = evaluate(reconstructor, entries, monitor, seed, channels)
     _show(report, folder)
-    if json:
-        spec = reconstructor.spec
-        atomic_write_json(json, {"model": spec.name, "version": spec.version, **report.as_dict()})
+    spec = reconstructor.spec
+    write_report(json, {"model": spec.name, "version": spec.version, **report.as_dict()})
 
 
 def _show(report: Report, model: Path) -> None:

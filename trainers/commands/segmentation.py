@@ -10,17 +10,30 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainers.commands.shared import Device, Model, console, explained
+from trainers.commands.shared import (
+    HIGHEST_SEED,
+    Device,
+    Json,
+    Model,
+    Out,
+    PatientPattern,
+    Threads,
+    command_line,
+    console,
+    explained,
+    finite,
+    warn,
+    write_report,
+)
 from trainers.console import console_monitor
 from trainers.data.cases import Case
-from trainers.files import atomic_write_json
 from trainers.monitor import Monitor
 from trainers.recipes import RECIPES
 from trainers.spec import ModelSpec
-from trainers.tasks.segmentation.evaluate import Report, evaluate
+from trainers.tasks.segmentation.evaluate import Report, evaluate, jsonable
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.interaction import click_report, quality_report
-from trainers.tasks.segmentation.train import Part, choose_cases, train
+from trainers.tasks.segmentation.train import Part, choose_cases, train, warnings_of
 from trainers.zoo import find_model
 
 Data = Annotated[
@@ -30,17 +43,30 @@ Data = Annotated[
 
 def train_segmentation(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    out: Out,
     model: Annotated[str, typer.Option(help="Recipe to train.")] = "hippocampus_segmentation",
-    steps: Annotated[int, typer.Option(help="Training steps; 0 takes the recipe's.")] = 0,
-    cases: Annotated[int, typer.Option(help="Use only this many training patients; 0 takes all.")] = 0,
+    patient_pattern: PatientPattern = "",
+    steps: Annotated[
+        int,
+        typer.Option(
+            help="Training steps, of a recipe of several stages those of the first; 0 takes the recipe's.", min=0
+        ),
+    ] = 0,
+    cases: Annotated[int, typer.Option(help="Use only this many training patients; 0 takes all.", min=0)] = 0,
     adversarial: Annotated[
         float | None,
-        typer.Option(help="Weight of the adversarial term, 0 has no discriminator; the recipe's if not given."),
+        typer.Option(help="Weight of the adversarial term, 0 has no discriminator; the recipe's if not given.", min=0),
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the recipe's.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
+    learning_rate: Annotated[
+        float,
+        typer.Option(
+            help="Highest learning rate, of a recipe of several stages that of the first; 0 takes the recipe's.",
+            min=0,
+            callback=finite,
+        ),
+    ] = 0.0,
+    threads: Threads = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.", min=0, max=HIGHEST_SEED)] = 0,
 ) -> None:
     """Train a segmentation model, then measure it on the patients kept away. Start with torchrun for several GPUs."""
     recipe = RECIPES.get(model)
@@ -51,7 +77,9 @@ def train_segmentation(
     weight = recipe.config.adversarial if adversarial is None else adversarial
     recipe = replace(recipe, fit=fit, config=replace(recipe.config, adversarial=weight, seed=seed))
     with explained(), console_monitor() as monitor:
-        report = train(recipe, data, out, cases, monitor)
+        if not patient_pattern:
+            warn(data.name, ["No patient_pattern is given, so each image is taken for a patient."])
+        report = train(recipe, data, out, cases, monitor, command_line(), patient_pattern)
     if report:
         _show(report, out)
 
@@ -59,7 +87,7 @@ def train_segmentation(
 def evaluate_segmentation(
     model: Model,
     data: Data,
-    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    json: Json = None,
     part: Annotated[Part, typer.Option(help="All, or the model's own test or validation patients.")] = Part.all,
     test_time_augmentation: Annotated[bool, typer.Option(help="Average over mirrored and resized views.")] = True,
     clicks: Annotated[int, typer.Option(min=0, help="Also correct each case by so many simulated clicks.")] = 0,
@@ -72,13 +100,15 @@ def evaluate_segmentation(
     """Dice and HD95 of each label and case, and seconds a case."""
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
-        cases = choose_cases(data, ModelSpec.load(folder), part)
+        spec = ModelSpec.load(folder)
+        cases = choose_cases(data, spec, part)
+        if part is Part.all:
+            warn(data.name, warnings_of(spec, cases))
         report = evaluate(folder, cases, monitor, test_time_augmentation, device)
         told = _interaction(Segmenter(folder, device), cases, clicks, spoil, quality, monitor)
     _show(report, folder)
     _show_interaction(told)
-    if json:
-        atomic_write_json(json, {"model": str(model), "part": part.value, **report.as_dict(), **told})
+    write_report(json, {"model": str(model), "part": part.value, **report.as_dict(), **jsonable(told)})
 
 
 def _interaction(

@@ -11,30 +11,44 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainers.commands.shared import (
+    HIGHEST_SEED,
+    BatchSize,
     Device,
+    Json,
     Kind,
     Mendable,
     Model,
+    Out,
     PatientPattern,
+    Threads,
+    above_zero,
     command_line,
     console,
     explained,
+    finite,
     open_told,
+    place_for_folder,
+    warn,
+    write_report,
 )
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
-from trainers.files import atomic_write_json
-from trainers.known import split_known
+from trainers.known import all_known, may_be_known, split_known
 from trainers.recipes import SYNTHESIS_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.synthesis import PRESETS, SynthesisRecipe, evaluate, generate, recipe_for, with_preset
 from trainers.tasks.synthesis.train import train
 from trainers.zoo import find_model
 
+UNSURE = (
+    "{name} does not tell which images it learned from, and none of those that it was tested on is here: these may be "
+    "training images, on which all figures are too good. Be sure that they are of other patients."
+)
+
 
 def train_synthesis(
     data: Annotated[Path, typer.Option(help="The data set: a folder, or a MedMNIST .npz.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.")],
+    out: Out,
     preset: Annotated[str, typer.Option(help=f"Kind of GAN: {', '.join(PRESETS)}.")] = "default",
     model: Annotated[
         str, typer.Option(help=f"Recipe: {', '.join(SYNTHESIS_RECIPES)}; none makes one for the data.")
@@ -44,15 +58,19 @@ def train_synthesis(
     window: Annotated[
         str, typer.Option(help="Size of the images, voxels, e.g. 64x64 or 32x48x32; empty is the recipe's.")
     ] = "",
-    spacing: Annotated[float, typer.Option(help="Voxel size of volumes, mm; of sets without a recipe.")] = 1.0,
+    spacing: Annotated[
+        float, typer.Option(help="Voxel size of volumes, mm; of sets without a recipe.", callback=above_zero)
+    ] = 1.0,
     masks: Annotated[
         bool, typer.Option(help="Fill label maps, and learn to make them; of sets without a recipe.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="Training steps; 0 takes the recipe's.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Images a step; 0 takes the recipe's.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate; 0 takes the preset's.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes the recipe's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of weights, batches and latents.")] = 0,
+    steps: Annotated[int, typer.Option(help="Training steps; 0 takes the recipe's.", min=0)] = 0,
+    batch_size: BatchSize = 0,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate; 0 takes the preset's.", min=0, callback=finite)
+    ] = 0.0,
+    threads: Threads = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and latents.", min=0, max=HIGHEST_SEED)] = 0,
 ) -> None:
     """Train a GAN, then measure it and audit its privacy on patients kept away. Several GPUs: start with torchrun."""
     with explained(), console_monitor() as monitor:
@@ -75,10 +93,10 @@ def evaluate_synthesis(
     training: Annotated[
         Path | None, typer.Option(help="The images that it learned from, for the privacy audit, if not in --real.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="File for the measurements.")] = None,
+    json: Json = None,
     kind: Kind = "auto",
     patient_pattern: PatientPattern = "",
-    seed: Annotated[int, typer.Option(help="Seed of the first image.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first image.", min=0, max=HIGHEST_SEED)] = 0,
     device: Device = "auto",
 ) -> None:
     """KID, FID, MMD, precision, recall, density, coverage, MS-SSIM, and the privacy audit.
@@ -88,9 +106,12 @@ def evaluate_synthesis(
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         spec = _synthesis_spec(folder)
-        unknown, known = split_known(spec, open_told(real, kind, patient_pattern).entries)
+        entries = open_told(real, kind, patient_pattern).entries
+        unknown, known = split_known(spec, entries)
         if not unknown:
-            raise CasesError(f"The model learned from all images in {real}. Give images of other patients.")
+            raise CasesError(all_known(spec, entries, "images", str(real)))
+        if may_be_known(spec, entries):
+            warn(real.name, [UNSURE.format(name=spec.name)])
         if training is not None:
             known = open_told(training, kind, patient_pattern).entries
         try:
@@ -99,15 +120,16 @@ def evaluate_synthesis(
             raise Mendable(str(error)) from error
     report = {"model": spec.name, "version": spec.version, "made": n, "real": len(unknown), **report}
     _show(report, folder)
-    if json:
-        atomic_write_json(json, report)
+    write_report(json, report)
 
 
 def generate_images(
     model: Annotated[str, typer.Argument(help="Name of a model, or its folder.")],
-    out: Annotated[Path, typer.Option(help="A folder that is empty or not there.")],
+    out: Annotated[Path, typer.Option(help="A folder that is empty or not there.", callback=place_for_folder)],
     n: Annotated[int, typer.Option("--n", help="How many images.", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of the first image; the others have those that follow.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the first image; the others have those that follow.", min=0, max=HIGHEST_SEED)
+    ] = 0,
     target: Annotated[
         str | None, typer.Option("--class", help="What they show; else drawn as in the training set.")
     ] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import nibabel.orientations as orientations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -51,6 +52,24 @@ def align(volume: Volume, grid: Grid) -> Aligned:
     smooth = ndimage.gaussian_filter(array, sigma) if sigma.max() > ROUNDING else array
     found = ndimage.affine_transform(smooth, _matrix(to_own), to_own[:3, 3], grid.shape, order=1, mode="nearest")
     return Aligned(np.where(inside, found, array.min()), float(inside.mean()))
+
+
+def reordered(volume: Volume, grid: Grid) -> Volume:
+    """A volume on a grid that differs from its own in the order and direction of the axes alone.
+
+    Raises:
+        VolumeError: it has other voxels, or they lie elsewhere.
+    """
+    order = orientations.io_orientation(np.linalg.inv(grid.affine) @ volume.affine)
+    turned = Volume(
+        np.asarray(orientations.apply_orientation(volume.array, order)),
+        volume.affine @ orientations.inv_ornt_aff(order, volume.shape),
+    )
+    if not same_grid(turned, grid):
+        shapes = " and ".join(" x ".join(map(str, one.shape)) for one in (volume, grid))
+        message = f"It is not on the grid of its image ({shapes} voxels, or they lie elsewhere)."
+        raise VolumeError("wrong_geometry", message, "Export it with the image as its reference geometry.")
+    return turned
 
 
 def _inside(affine: npt.NDArray[np.float64], shape: Sequence[int], own: Sequence[int]) -> npt.NDArray[np.bool_]:

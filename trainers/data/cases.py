@@ -16,11 +16,15 @@ class CasesError(ValueError):
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its label. `id` names the patient."""
+    """One image with its label. `id` names the patient as well, unless `patient` is told."""
 
     id: str
     image: Path
     label: Path
+    patient: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patient", self.patient or self.id)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def hash_fraction(text: str) -> float:
 
 
 def split_cases(
-    cases: Sequence[Case], validation: int, test: int, patient: Callable[[Case], str] = lambda case: case.id
+    cases: Sequence[Case], validation: int, test: int, patient: Callable[[Case], str] = lambda case: case.patient
 ) -> Split:
     """Splits by patient: patients in the order of their id's hash; the first `test`, then `validation`, rest trains.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainers.checksums import checksum
 from trainers.devices import pick_device
 from trainers.fit import Batch, FitConfig, Phase, TrainingTask, fit
 from trainers.losses.contrastive import nt_xent
@@ -104,7 +104,7 @@ class EncoderTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The settings and a checksum of the images."""
-        return {"config": asdict(self.config), "images": sha256(self.images.numpy().tobytes()).hexdigest()}
+        return {"config": asdict(self.config), "images": checksum([self.images.numpy()])}
 
     def _losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         networks, config = self.networks, self.config

@@ -152,10 +152,10 @@ def _edges(image: Array) -> tuple[Array, Array]:
 
 
 def _preserved(source: tuple[Array, Array], fused: tuple[Array, Array]) -> Array:
-    """How well each edge of a source is kept in strength and orientation."""
+    """How well each edge of a source is kept in strength and orientation: +89 and -89 degrees are nearly the same."""
     small, large = np.minimum(source[0], fused[0]), np.maximum(source[0], fused[0])
     strength = np.where(large > 0, small / np.where(large > 0, large, 1), 0)
-    orientation = 1 - np.abs(source[1] - fused[1]) / (np.pi / 2)
+    orientation = np.abs(np.abs(source[1] - fused[1]) - np.pi / 2) / (np.pi / 2)
     values = ((strength, STRENGTH), (orientation, ORIENTATION))
     kept = [gamma / (1 + np.exp(kappa * (value - sigma))) for value, (gamma, kappa, sigma) in values]
     return np.asarray(kept[0] * kept[1])

@@ -17,7 +17,7 @@ MODE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def convolution(dimensions: int, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Module:
-    """A convolution that keeps the size, or divides it by `stride`, initialised by He et al. 2015, equation 10."""
+    """A convolution that keeps the size, or divides it by `stride`, initialised by He et al. 2015, equation 15."""
     layer = Conv[Conv.CONV, dimensions](inputs, outputs, kernel, stride, padding=(kernel - 1) // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)
@@ -25,7 +25,7 @@ def convolution(dimensions: int, inputs: int, outputs: int, kernel: int = 3, str
 
 
 def initialise(network: nn.Module) -> None:
-    """Gives every convolution the initial spread of He et al. 2015, equation 10.
+    """Gives every convolution the initial spread of He et al. 2015, equation 15.
 
     DCGAN's 0.02 (Radford et al. 2016, section 4) is about that for its 128 to 1024 channels. At a tenth of them it is
     several times too small, and the two networks chase noise for a long time. Embeddings of classes begin small beside

@@ -1,8 +1,9 @@
-"""Networks that make a better image of a measurement, say how far off they may be, and never contradict it.
+"""Networks that make a better image of a measurement, and say how far off they may be.
 
-All take what was measured, by keywords, and return a `Reconstruction`. What cannot be is ruled out by their last layer,
-a projection on the images that agree with the measurement, so that it holds for any weights. What says how far off they
-are reads the features of the image and does not change them.
+All take what was measured, by keywords, and return a `Reconstruction`. `SuperResolver` and `UnrolledReconstructor`
+cannot contradict it: their last layer is a projection on the images that agree with it, which holds for any weights.
+For `Denoiser` and `Translator` there is none; how far they are from what was measured is shown beside the image. What
+says how far off they are reads the features of the image and does not change them.
 """
 
 from __future__ import annotations

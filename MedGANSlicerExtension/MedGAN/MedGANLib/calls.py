@@ -60,11 +60,6 @@ class ServerCalls:
         self.notes = self._address.notes
         self.client_id = client_id or f"slicer-{secrets.token_hex(4)}"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the server runs on this computer."""
-        return self._address.local
-
     def job(self, job_id: str, cancel: Optional[CancelToken] = None) -> JobStatus:
         """Return the state of a job at the server: a run of a model, or an export."""
         return JobStatus.from_json(self._json("GET", f"/jobs/{quote(job_id, safe='')}", cancel=cancel))

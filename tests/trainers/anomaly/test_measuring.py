@@ -16,7 +16,7 @@ from trainers.__main__ import app
 from trainers.data.cases import CasesError
 from trainers.data.sets import Entry
 from trainers.data.splits import split_data
-from trainers.data.volumes import VolumeError
+from trainers.data.volumes import Volume, VolumeError, write_volume
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.adapt import adapt
@@ -63,6 +63,34 @@ def test_a_folder_with_masks(folder: Path) -> None:
     assert (len(found.normal), len(found.abnormal)) == (10, 6) and found.marked == {f"p{n}" for n in range(700, 704)}
     by_id = {entry.id: entry.read() for entry in found.abnormal}
     assert by_id["p700"].label is not None and by_id["p700"].label.sum() == 64 and by_id["p705"].label is None
+
+
+def turned(mask: Volume, order: list[int], flip: int) -> Volume:
+    """The same mask with its axes in another order and one of them reversed."""
+    affine = mask.affine[:, [*order, 3]].copy()
+    array = np.flip(mask.array.transpose(order), flip)
+    affine[:3, 3] += affine[:3, flip] * (array.shape[flip] - 1)
+    affine[:3, flip] *= -1
+    return Volume(np.ascontiguousarray(array), affine)
+
+
+def test_masks_of_volumes_are_taken_where_they_lie(tmp_path: Path) -> None:
+    axes = np.array([[0, -1.0, 0, 9], [0.9, 0, 0.6, -4], [-0.3, 0, 1.8, 7], [0, 0, 0, 1]])
+    mask = np.zeros((6, 7, 8), np.uint8)
+    mask[1:3, 2:6, 5] = 1
+    for part in ("normal", "abnormal", "masks"):
+        (tmp_path / part).mkdir()
+    for name in ("normal/a", "normal/b", "abnormal/c", "abnormal/d"):
+        write_volume(tmp_path / f"{name}.nii.gz", Volume(np.random.default_rng(0).random(mask.shape), axes))
+    for name, order, flip in (("c", [0, 1, 2], 0), ("d", [2, 0, 1], 2)):
+        write_volume(tmp_path / f"masks/{name}.nii.gz", turned(Volume(mask, axes), order, flip))
+    for entry in open_examined(tmp_path).abnormal:
+        np.testing.assert_array_equal(entry.read().label, mask)
+    far = axes.copy()
+    far[0, 3] += 100
+    write_volume(tmp_path / "masks/d.nii.gz", Volume(mask, far))
+    with pytest.raises(VolumeError, match=r"d\.nii\.gz: It is not on the grid of its image"):
+        open_examined(tmp_path).abnormal[1].read()
 
 
 def test_masks_that_fit_no_image_are_refused(folder: Path) -> None:

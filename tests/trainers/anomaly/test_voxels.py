@@ -14,6 +14,8 @@ from trainers.metrics.anomaly import auroc, dice
 from trainers.monitor import Monitor
 from trainers.tasks.anomaly import evaluate, infer, lesions, voxels
 from trainers.tasks.anomaly.infer import BATCH, read_batches
+from trainers.tasks.anomaly.methods import MEDGAN
+from trainers.tasks.anomaly.report import card_metrics, short
 from trainers.tasks.anomaly.voxels import Levels, Marked, voxel_figures
 
 
@@ -41,6 +43,21 @@ def test_figures_by_hand() -> None:
         figures = voxel_figures(made, 11.0, 20)
         assert figures["auroc"]["value"] == 1 and figures["best_dice"]["value"] == 1
         assert figures["calibrated_dice"]["value"] == pytest.approx(2 * 4 / (6 + 4))
+
+
+def test_an_image_that_is_abnormal_throughout_has_no_area() -> None:
+    heat, mask = example(0)
+    whole = np.ones_like(mask, bool)
+    for made in (
+        Marked([heat, heat], [mask > 0, whole]),
+        Marked(levels=[Levels.of(heat, m) for m in (mask > 0, whole)]),
+    ):
+        alone = auroc(heat[mask == 0], heat[mask > 0])
+        assert voxel_figures(made, 3.0, 20)["auroc"]["value"] == pytest.approx(alone, abs=1e-3)
+    figures = voxel_figures(Marked([heat], [whole]), 3.0, 20)
+    assert figures["auroc"]["value"] is None and short(figures["auroc"]) == "–"
+    lesions_row = {"images": 1, "methods": {MEDGAN: figures}}
+    assert set(card_metrics({"lesions": [lesions_row]})) == {"lesion_best_dice", "lesion_calibrated_dice"}
 
 
 def test_levels_are_as_good_as_the_map() -> None:

@@ -133,6 +133,34 @@ def test_images_and_masks_are_no_classes(tmp_path: Path) -> None:
         open_data(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (["CT", "labels"], ["CT"]),
+        (["a_ct", "a_ct_seg", "b_image", "b_label"], ["a_ct", "b_image"]),
+        (["a_T1w", "a_dseg", "mask-b", "b"], ["a_T1w", "b"]),
+        (["a", "a_lesion_mask", "totalseg_ct"], ["a", "totalseg_ct"]),
+        (["lesion_1", "lesion_2", "healthy_1"], ["healthy_1", "lesion_1", "lesion_2"]),
+        (["a_seg", "b_seg"], ["a_seg", "b_seg"]),
+    ],
+)
+def test_masks_beside_their_images_are_left_out(tmp_path: Path, names: list[str], images: list[str]) -> None:
+    for name in names:
+        volume(tmp_path / f"{name}.nii.gz", np.zeros((3, 4, 5), np.int16))
+    data, gone = open_data(tmp_path), len(names) - len(images)
+    assert ids(data) == images
+    told = [note for note in data.notes if "left out" in note]
+    assert len(told) == (gone > 0) and all(f"{gone} file" in note for note in told)
+
+
+def test_classes_named_for_a_tumour_keep_their_images(tmp_path: Path) -> None:
+    for name in ("no_tumor/no_tumor_1", "glioma_tumor/glioma_tumor_1", "glioma_tumor/1", "glioma_tumor/1_mask"):
+        picture(tmp_path / f"{name}.png", GREY)
+    data = open_data(tmp_path)
+    assert ids(data) == ["glioma_tumor/1", "glioma_tumor/glioma_tumor_1", "no_tumor/no_tumor_1"]
+    assert data.notes[-1] == "1 file (1_mask.png) is a mask by its name and was left out."
+
+
 def test_pictures_and_volumes_do_not_mix(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", GREY)
     volume(tmp_path / "b.nii.gz", np.zeros((3, 4, 5), np.int16))

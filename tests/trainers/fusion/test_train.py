@@ -101,6 +101,24 @@ def test_folders_of_pictures_are_measured(model: Path, tmp_path: Path) -> None:
     assert through["methods"]["pixel-max"]["SD"] != pair["methods"]["pixel-max"]["SD"]
 
 
+def test_patients_in_folders_are_known_again_by_a_pattern(model: Path, patients: Path, tmp_path: Path) -> None:
+    split = ModelSpec.load(model).training["patients"]
+    learned, unseen = split["train"][0], split["test"][0]
+    for name in ("CT", "PET_SUV"):
+        (tmp_path / name).mkdir()
+        for patient in (learned, unseen):
+            shutil.copy(patients / patient / f"{name}.nii.gz", tmp_path / name / f"{patient}_scan.nii.gz")
+    words = ("evaluate", "reconstruction", "--model", model, "--json", tmp_path / "r.json")
+    inputs = ("--inputs", tmp_path / "CT", "--inputs", tmp_path / "PET_SUV")
+    run(*words, *inputs, "--patient-pattern", "(.+)_scan")
+    (pair,) = json.loads((tmp_path / "r.json").read_text())["pairs"]
+    assert [p["id"] for p in pair["per_patient"]] == [unseen]
+    assert "'x+' is not found in" in run(*words, *inputs, "--patient-pattern", "x+", code=2)
+    assert "leave it out with --inputs" in run(*words, *inputs, "--kind", "pairs", code=2)
+    told = CliRunner().invoke(app, [*map(str, words), *map(str, inputs)]).stderr
+    assert "patients go by the file names" in " ".join(told.split())
+
+
 def test_mistakes_are_told_in_a_line(model: Path, patients: Path, tmp_path: Path) -> None:
     (tmp_path / "CT").mkdir()
     cases: dict[str, tuple[str | Path, ...]] = {

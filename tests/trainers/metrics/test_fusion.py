@@ -65,3 +65,11 @@ def test_the_larger_of_two_pixels_is_hard_to_beat() -> None:
     one, two = np.where(picture() > 140, picture(), 0), np.where(picture(1) > 140, picture(1), 0)
     largest, mean = all_figures(np.maximum(one, two), one, two), all_figures((one + two) / 2, one, two)
     assert all(largest[name] > mean[name] for name in ("SD", "VIF", "Qabf"))
+
+
+def test_edges_that_differ_by_nearly_half_a_turn_are_alike() -> None:
+    """Of an edge and of one a little to the other side of the vertical, the arctangents are far apart."""
+    x, y = np.meshgrid(np.arange(48.0), np.arange(48.0), indexing="ij")
+    left, right = x + 0.02 * y, x - 0.02 * y
+    plain, flipped = edges_kept(left, left, left), edges_kept(right, left, left)
+    assert flipped > 0.9 * plain

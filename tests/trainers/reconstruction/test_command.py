@@ -68,6 +68,7 @@ def test_k_space_and_a_simulated_mask(tmp_path: Path, study: Path) -> None:
         (["--option", "scale"], "is no option"),
         (["--option", "colour=red"], "is no option"),
         (["--option", "scale=3"], "no scale 3"),
+        (["--option", "acceleration=4"], "m has no option acceleration. Its options: scale."),
         (["--input", "again.nii.gz"], "takes 1 images, in this order: image (MR)"),
     ],
 )
@@ -75,4 +76,20 @@ def test_mistakes_are_told(tmp_path: Path, study: Path, more: list[str], message
     folder = model(tmp_path / "m", RESOLVER, "super_resolution")
     result = run(folder, "--input", study, "--out", tmp_path / "out", *more)
     assert result.exit_code == 2 and message in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_options_takes_none(tmp_path: Path, study: Path) -> None:
+    denoiser = {"name": "Denoiser", "spatial_dims": 3, "channels": 4}
+    folder = model(tmp_path / "m", denoiser, "noise")
+    result = run(folder, "--input", study, "--out", tmp_path / "out", "--option", "scale=2")
+    assert result.exit_code == 2 and "m has no option scale. It has none." in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("more", [["--input", "second.nii.gz"], ["--option", "acceleration=8"]])
+def test_k_space_is_taken_as_it_was_measured(tmp_path: Path, more: list[str]) -> None:
+    folder = model(tmp_path / "m", UNROLLED, "undersampling")
+    np.save(tmp_path / "k.npy", np.ones((3, 12, 10), np.complex64))
+    result = run(folder, "--input", tmp_path / "k.npy", "--out", tmp_path / "out", *more)
+    assert result.exit_code == 2 and "give one --input alone" in " ".join(result.output.split())
     assert not (tmp_path / "out").exists()

@@ -151,6 +151,29 @@ def test_translation_is_measured_on_folders_of_each_modality(hospital: Path, tmp
     run(*words, "--target", str(tmp_path / "CT"), "--json", str(tmp_path / "found.json"))
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["cases"] == 3 and found["methods"]["l1"]["mae"]["value"] > 0, "patients it knows are left out"
+    for name in ("MR_T1", "CT"):
+        for file in list((tmp_path / name).iterdir()):
+            file.rename(file.with_name(f"{file.name.removesuffix('.nii.gz')}_scan.nii.gz"))
+    named = ("--target", str(tmp_path / "CT"), "--patient-pattern", "(.+)_scan")
+    run(*words, *named, "--json", str(tmp_path / "found.json"))
+    assert json.loads((tmp_path / "found.json").read_text())["cases"] == 3
     for more, message in (([], "Give --data"), (["--modality", "CT"], "leave --modality out")):
         wrong = CliRunner().invoke(app, [*words, *more])
         assert wrong.exit_code == 2 and message in wrong.output
+
+
+@pytest.mark.parametrize(("shape", "message"), [((2, 20, 20), "too thin for SSIM"), ((19, 20, 16), "has no contrast")])
+def test_a_volume_that_cannot_be_measured_is_named(
+    clinic: Path, tmp_path: Path, small: None, shape: tuple[int, int, int], message: str
+) -> None:
+    """A volume with contrast at its last, odd column alone is flat when that is cut off."""
+    array = np.zeros(shape, np.float32)
+    array[-1] = 100
+    (tmp_path / "few").mkdir()
+    nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "few" / "small_one.nii.gz")
+    out = tmp_path / "m"
+    run("train", "reconstruction", "--data", clinic, "--out", out, "--steps", "1", "--adversarial-steps", "1")
+    words = ["evaluate", "reconstruction", "--model", str(out), "--data", str(tmp_path / "few")]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 2, result.output
+    assert "small_one: " in result.stderr and message in result.stderr

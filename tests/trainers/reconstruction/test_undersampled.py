@@ -51,9 +51,21 @@ def test_a_scan_that_is_not_faster_is_the_image(model: UndersampledReconstructor
 def test_it_says_that_it_was_simulated(model: UndersampledReconstructor) -> None:
     found = model.reconstruct({"image": head([0, 1, 2])}, acceleration=4, mask="equispaced")
     assert len(found.warnings) == 1 and "simulated" in found.warnings[0]
-    assert "4 times faster, equispaced" in found.warnings[0]
+    assert "4.2 times faster, equispaced" in found.warnings[0], "5 of 21 lines"
     measured = model.reconstruct_kspace(simulate(head([0, 1, 2]), 4.0))
     assert not any("simulated" in warning for warning in measured.warnings)
+
+
+def test_it_tells_how_much_faster_a_small_slice_can_be(model: UndersampledReconstructor) -> None:
+    """Two lines in the middle are always measured."""
+    found = model.reconstruct({"image": head([0, 1, 2])}, acceleration=1000)
+    assert "10.5 times faster, random" in found.warnings[0]
+
+
+@pytest.mark.parametrize("seed", [1.5, -1, "x"])
+def test_a_seed_is_a_whole_number(model: UndersampledReconstructor, seed: object) -> None:
+    with pytest.raises(ValueError, match=r"is no seed\. Give a whole number"):
+        model.reconstruct({"image": head([0, 1, 2])}, seed=seed)
 
 
 def test_the_same_seed_leaves_out_the_same_lines(model: UndersampledReconstructor) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.trainers.synthesis.conftest import squares
 from tests.trainers.test_command_line import run
+from trainers.__main__ import app
 from trainers.data.readers import open_data
 from trainers.recipes import SYNTHESIS_RECIPES
 from trainers.spec import ModelSpec
@@ -118,10 +120,21 @@ def test_mistakes_in_measuring_and_generating_are_explained(
     everyone = [e.patient for e in open_data(archive).entries]
     spec.replace(training={"patients": {"train": everyone}}).save(folder)
     assert "The model learned from all images" in run(*measure, folder, code=2)
+    spec.replace(training={"patients": {"train": everyone[5:], "validation": everyone[:5]}}).save(folder)
+    assert "and the other 5 were watched meanwhile" in run(*measure, folder, code=2)
     spec.replace(training={"patients": {"train": everyone[5:]}}).save(folder)
     assert "features of 5 images; at least 12 are needed" in run(*measure, folder, code=2)
     spec.replace(parts={}).save(folder)
     assert "has no encoder" in run(*measure, folder, code=2)
+
+
+def test_images_that_may_be_known_are_told(picture_model: Path, archive: Path, tmp_path: Path) -> None:
+    spec, folder = ModelSpec.load(picture_model), copied(picture_model, tmp_path / "old")
+    patients = {"train": None, "train_fingerprint": "0", "validation": [], "test": ["elsewhere"]}
+    spec.replace(training={"patients": patients}).save(folder)
+    words = ["evaluate", "synthesis", "--real", str(archive), "--n", "12", "--model", str(folder)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0 and "these may be training images" in " ".join(result.stderr.split())
 
 
 def test_list_shows_presets_and_synthesis_recipes() -> None:

@@ -17,7 +17,7 @@ from trainers.card import write_card
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, FitConfig
-from trainers.known import fingerprint, split_known
+from trainers.known import all_known, fingerprint, hashes_of, may_be_known, split_known
 from trainers.monitor import Cancelled, Monitor
 from trainers.spec import CARD_FILE, WEIGHTS_FILE, ModelSpec
 from trainers.stages import STAGES_FILE
@@ -262,9 +262,31 @@ def test_many_patients_are_known_by_their_fingerprint() -> None:
     assert len(split_known(spec, entries("x", "y"))[0]) == 2
     unknown, known = split_known(spec, entries("a", "d"))  # a part of its own set: a may be one that it learned from
     assert [e.patient for e in unknown] == ["d"] and known == []
+    assert may_be_known(spec, entries("a", "x")), "it does not tell single patients"
+    assert not may_be_known(spec, entries("a", "d")) and not may_be_known(spec, entries("a", "b"))
 
 
-def test_a_spec_of_many_patients_keeps_a_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_patients_are_known_one_by_one() -> None:
+    spec = spec_of(train=None, train_hashes=hashes_of(["a", "b", "a"]), validation=["c"], test=["d"])
+    assert len(spec.training["patients"]["train_hashes"]) == 2 * 16
+    unknown, known = split_known(spec, entries("x", "a", "c"))
+    assert [e.patient for e in known] == ["a"] and [e.patient for e in unknown] == ["x"]
+    assert not may_be_known(spec, entries("x", "a"))
+
+
+def test_why_nothing_is_left_to_measure_on() -> None:
+    spec = spec_of(train=["a"], validation=["c"], test=[])
+    assert (
+        all_known(spec, entries("a", "a"), "images", "here")
+        == "The model learned from all images in here. Give others."
+    )
+    assert all_known(spec, entries("c"), "images", "here").startswith("All images in here were watched while")
+    assert "from 2 of the images in here, and the other 1 were watched" in all_known(
+        spec, entries("a", "c", "a"), "images", "here"
+    )
+
+
+def test_a_spec_of_many_patients_keeps_a_hash_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainers.tasks.synthesis.train.MOST_NAMED", 20)
     data = pictures_set(60)
     train(replace(flat_recipe(data), test=14), data, tmp_path)
@@ -272,6 +294,8 @@ def test_a_spec_of_many_patients_keeps_a_fingerprint(tmp_path: Path, monkeypatch
     assert spec.training["patients"]["train"] is None
     unknown, known = split_known(spec, data.entries)
     assert len(known) == 38 and len(unknown) == 14
+    some = [e for e in known if e.patient][:5]
+    assert split_known(spec, some) == ([], some), "also without any other patient of the set"
 
 
 # Measuring

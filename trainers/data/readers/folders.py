@@ -8,6 +8,8 @@ from pathlib import Path
 
 from trainers.data.cases import CasesError, find_images, stem, wrapped_volume
 from trainers.data.readers.base import RGB, patient_of, read_pair
+from trainers.data.readers.masks import note as note_of_masks
+from trainers.data.readers.masks import without_masks
 from trainers.data.readers.pictures import DEEP_MODES, in_colour, is_picture, open_picture, read_picture
 from trainers.data.readers.pictures import SUFFIXES as PICTURES
 from trainers.data.readers.subjects import are_patients, note, subject_folder
@@ -51,7 +53,7 @@ def open_folders(
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
-    found = _find(folder, recursive, classes)
+    found, masks = _without_masks(_find(folder, recursive, classes))
     units = [unit for name in found for unit in found[name]]
     if not units:
         raise FileNotFoundError(
@@ -72,7 +74,7 @@ def open_folders(
         classes=tuple(names),
         dimensions=2 if pictures else 3,
         units="0-255" if pictures and not any(map(_deep, _some(units))) else "arbitrary",
-        notes=tuple(_notes(entries, patients, names, folders, patient_pattern)),
+        notes=(*_notes(entries, patients, names, folders, patient_pattern), *([note_of_masks(masks)] if masks else [])),
     )
 
 
@@ -106,6 +108,12 @@ def _find(folder: Path, recursive: bool, classes: bool | None) -> Mapping[str, l
             "labels/ with equal file names of volumes, give the folder of the images, or say classes=False."
         )
     return found
+
+
+def _without_masks(found: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Images by sub-folder, and the masks that lay among them."""
+    parts = {name: without_masks(units) for name, units in found.items()}
+    return {name: images for name, (images, _) in parts.items()}, [m for _, masks in parts.values() for m in masks]
 
 
 def _are_patients(found: Mapping[str, Sequence[Path]], classes: bool | None) -> bool:

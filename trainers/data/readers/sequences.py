@@ -19,12 +19,11 @@ from trainers.data.cases import CasesError, find_images, stem
 from trainers.data.readers import brats
 from trainers.data.readers.base import naming, patient_of
 from trainers.data.readers.folders import NO_CLASSES
+from trainers.data.readers.masks import MASK, MODALITY
 from trainers.data.readers.pictures import is_picture, read_picture
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.data.volumes import VolumeError, read_volume
 
-MODALITY = re.compile(r"(ct|mri?|pet|pt|spect|nm|flair|dwi|adc|swi|pd|t[12][a-z]*)([-_][a-z]\w*)*", re.IGNORECASE)
-MASK = re.compile(r"mask|label|seg|roi|gtv|lesion|tumou?r|annotation|contour|truth", re.IGNORECASE)
 SLICE = re.compile(r"(.*\d)[-_]?\d{3}")  # a picture's name: the case, then the slice
 NAMED = 3  # patients that an error names
 Files = Mapping[str, Path]

@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
+
+from trainers.data.alignment import reordered
 from trainers.data.cases import CasesError
 from trainers.data.readers import open_data
+from trainers.data.readers.base import SampleGrid, naming
 from trainers.data.readers.pictures import is_picture, read_values
 from trainers.data.sets import DataSet, Entry, Sample
 from trainers.data.volumes import VolumeError, read_label
@@ -130,6 +135,12 @@ def _with_masks(examined: Examined, folder: Path) -> Examined:
     return Examined(examined.normal, entries, marked)
 
 
+def _read_volume(mask: Path, sample: Sample) -> npt.NDArray[Any]:
+    label = read_label(mask)
+    placed = sample.affine is not None and sample.image.ndim == 4
+    return reordered(label, SampleGrid(sample)).array if placed else label.array
+
+
 def _stem(file: Path) -> str:
     return file.name.removesuffix(".gz").rsplit(".", 1)[0]
 
@@ -150,9 +161,10 @@ def _marked(entry: Entry, mask: Path | None) -> Entry:
 
 
 def _read_marked(entry: Entry, mask: Path) -> Sample:
-    """The sample with a label map. Raises VolumeError if it is not on its grid."""
+    """The sample with a label map in its order of axes. Raises VolumeError, naming the file, if it lies elsewhere."""
     sample = entry.read()
-    label = read_values(mask) if is_picture(mask) else read_label(mask).array
+    with naming(mask):
+        label = read_values(mask) if is_picture(mask) else _read_volume(mask, sample)
     if label.ndim > sample.image.ndim - 1:
         label = label.squeeze()
     if label.shape != sample.image.shape[1:]:

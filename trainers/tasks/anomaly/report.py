@@ -65,11 +65,12 @@ def card_metrics(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for figure in known.get(MEDGAN, {}).get("images", {}):
         beside = {name: method["images"][figure] for name, method in known.items()}
         cases = f"{report['normal']} normal and {report['abnormal']} abnormal images not trained on"
-        found[figure] = _metric(beside, cases)
+        if beside[MEDGAN]["value"] is not None:
+            found[figure] = _metric(beside, cases)
     lesions = report["lesions"][0]
     for figure in ("auroc", "best_dice", "calibrated_dice"):
         beside = {name: method[figure] for name, method in lesions["methods"].items() if figure in method}
-        if MEDGAN in beside:
+        if beside.get(MEDGAN, {}).get("value") is not None:
             found[f"lesion_{figure}"] = _metric(beside, f"{lesions['images']} simulated lesions")
     return found
 
@@ -98,8 +99,10 @@ def left_out_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def short(figure: Mapping[str, float | None]) -> str:
-    """`0.93 (0.91 to 0.95)`."""
+    """`0.93 (0.91 to 0.95)`, or a dash for what is not known."""
     value, low, high = (figure[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "–"
     return f"{value:.3g}" if low is None or high is None else f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 

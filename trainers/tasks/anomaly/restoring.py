@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.checksums import checksum
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.metrics.anomaly import average_precision
 from trainers.networks import build
@@ -109,7 +109,7 @@ class RestoringTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The settings and a checksum of the images."""
-        return {"config": asdict(self.config), "images": hashlib.sha256(self.train.tobytes()).hexdigest()}
+        return {"config": asdict(self.config), "images": checksum([self.train])}
 
     def _judge_losses(self, batch: Batch) -> dict[str, Tensor]:
         spoilt, mask = batch["spoilt"], batch["mask"]

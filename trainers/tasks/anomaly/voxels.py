@@ -46,9 +46,11 @@ class Levels:
         return cls(values[order], voxels[used].astype(np.uint32), abnormal[used].astype(np.uint32))
 
     def auroc(self) -> float:
-        """As `trainers.metrics.anomaly.auroc`; voxels of one level are ties."""
+        """As `trainers.metrics.anomaly.auroc`; voxels of one level are ties. NaN if all or none are abnormal."""
         abnormal = self.abnormal.astype(np.float64)
         normal = self.voxels - abnormal
+        if not normal.any() or not abnormal.any():
+            return float("nan")
         below = np.cumsum(normal) - normal / 2
         return float((abnormal * below).sum() / (abnormal.sum() * normal.sum()))
 
@@ -122,6 +124,8 @@ def voxel_figures(marked: Marked, threshold: float | None, replicates: int = 100
         marked: maps and masks; of more than `EXACT` voxels heats are rounded by 0.2 % at most.
         threshold: the calibrated one; None leaves its Dice out.
         replicates: of the bootstrap over images.
+
+    Images that are abnormal throughout have no AUROC and are not in its mean, which is NaN (None) if all are.
     """
     measured = _of_levels(marked.levels, threshold) if marked.levels else _of_maps(marked, threshold)
     best = int(measured.scores.mean(1).argmax())
@@ -134,12 +138,17 @@ def voxel_figures(marked: Marked, threshold: float | None, replicates: int = 100
 
 def _of_maps(marked: Marked, threshold: float | None) -> _Found:
     pairs = list(zip(marked.heats, marked.masks, strict=True))
-    areas = np.array([auroc(heat[~mask], heat[mask]) for heat, mask in pairs])
+    areas = np.array([_area(heat, mask) for heat, mask in pairs])
     pool = np.concatenate([heat.ravel() for heat in marked.heats])
     cuts = np.unique(np.quantile(pool, _shares()))
     scores = np.array([[dice(heat > cut, mask) for heat, mask in pairs] for cut in cuts])
     calibrated = None if threshold is None else np.array([dice(heat >= threshold, mask) for heat, mask in pairs])
     return _Found(areas, cuts, scores, calibrated)
+
+
+def _area(heat: Array, mask: Array) -> float:
+    """AUROC of an image's voxels; NaN if all or none of them are abnormal."""
+    return auroc(heat[~mask], heat[mask]) if mask.any() and not mask.all() else float("nan")
 
 
 def _of_levels(levels: Sequence[Levels], threshold: float | None) -> _Found:
@@ -175,6 +184,8 @@ def _from_each(counts: Array) -> Array:
 
 
 def _mean(values: Array, replicates: int) -> Estimate:
+    """The mean of those that are known."""
+    values = values[np.isfinite(values)]
     if len(values) < 2:
-        return Estimate(float(values.mean()), float("nan"), float("nan"))
+        return Estimate(float(values.mean()) if len(values) else float("nan"), float("nan"), float("nan"))
     return bootstrap_mean(values, replicates)

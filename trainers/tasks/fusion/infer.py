@@ -26,6 +26,7 @@ SAFE = "safe"
 WHITE = 255.0
 INPUTS = ("image", "second")
 USUAL = ("CT", "PET")
+MODALITY_OPTIONS = ("modality", "second_modality")
 AT_ONCE = 4  # slices
 COVERED = 0.99  # a field that is seen by this share is taken for all of it
 FLAT = 0.1  # of the window: with less than that between its extremes, an image shows nothing
@@ -54,6 +55,11 @@ class Fuser:
     def _set(self, spec: ModelSpec, networks: dict[str, nn.Module], device: torch.device) -> None:
         self.spec, self.device, self.windows = spec, device, Windows.of(spec.preprocess)
         self._networks = {name: network.to(device).eval() for name, network in networks.items()}
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `reconstruct`."""
+        return MODALITY_OPTIONS
 
     @property
     def names(self) -> list[str]:
@@ -125,9 +131,8 @@ class Fuser:
 
 
 def _modalities(options: Mapping[str, Any]) -> tuple[str, str]:
-    names = ("modality", "second_modality")
-    found = [str(options.get(name) or usual) for name, usual in zip(names, USUAL, strict=True)]
-    for name, modality in zip(names, found, strict=True):
+    found = [str(options.get(name) or usual) for name, usual in zip(MODALITY_OPTIONS, USUAL, strict=True)]
+    for name, modality in zip(MODALITY_OPTIONS, found, strict=True):
         if modality not in MODALITIES:
             raise ValueError(f"There is no {name} {modality!r}; choose one of {', '.join(MODALITIES)}.")
     return found[0], found[1]

@@ -205,7 +205,7 @@ def _edges(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _preserved(source: tuple[Tensor, Tensor], fused: tuple[Tensor, Tensor]) -> Tensor:
     strength = torch.minimum(source[0], fused[0]) / torch.maximum(source[0], fused[0])
-    orientation = 1 - (source[1] - fused[1]).abs() / (math.pi / 2)
+    orientation = ((source[1] - fused[1]).abs() - math.pi / 2).abs() / (math.pi / 2)
     values = ((strength, metrics.STRENGTH), (orientation, metrics.ORIENTATION))
     kept = [gamma * torch.sigmoid(-kappa * (value - sigma)) for value, (gamma, kappa, sigma) in values]
     return kept[0] * kept[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from trainers.checksums import checksum
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.metrics.fusion import all_figures
@@ -248,8 +248,4 @@ def _cut(images: torch.Tensor, patch: Sequence[int], random: np.random.Generator
 
 
 def _checksum(studies: Sequence[Study]) -> str:
-    digest = sha256()
-    for study in studies:
-        for name, array in sorted(study.items()):
-            digest.update(f"{name}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return checksum(array for study in studies for _, array in sorted(study.items()))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.data.cases import CasesError
-from trainers.data.sets import Entry
+from trainers.data.sets import Entry, Sample
 from trainers.data.volumes import VolumeError
 from trainers.metrics.intervals import Estimate, bootstrap_mean
 from trainers.metrics.reconstruction import psnr, ssim, texture
@@ -107,14 +107,14 @@ def evaluate(
         channels: of the data set; without them the measurement's own, in its order.
 
     Raises:
-        VolumeError: a volume cannot be read, or is no volume.
+        VolumeError: naming it, a volume cannot be read, is none, or too small or flat to measure on.
     """
     variants = reconstructor.measurement.variants()
     cases: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for number, (entry, scan) in enumerate(scans(entries, reconstructor.measurement, channels)):
         for name, measurement in variants.items():
             monitor.check()
-            cases[name].append({"id": entry.id, **_measure(reconstructor, measurement, entry, scan, seed + number)})
+            cases[name].append({"id": entry.id, **_row(reconstructor, measurement, entry, scan, seed + number)})
         monitor.report(progress=(number + 1) / len(entries))
     first, *others = (_report(name, rows) for name, rows in cases.items())
     return replace(first, others=tuple(others))
@@ -134,31 +134,35 @@ def scans(
         CasesError: the data set lacks a channel. VolumeError: a picture, which has no third axis, a volume without
             contrast, or with values that there are not in images of this kind.
     """
-    chosen = _channels(measurement, channels)
+    chosen = channels_of(measurement, channels)
     for entry in entries:
-        sample = entry.read()
-        if sample.image.ndim != 4:
-            raise VolumeError("cannot_process", f"{entry.id} is a picture; reconstruction needs volumes.")
-        array = np.asarray(sample.image[chosen], np.float32)
-        if any(channel.min() == channel.max() for channel in array):
-            raise VolumeError("cannot_process", f"{entry.id} has no contrast.")
-        spacing = np.ones(3)
-        if sample.affine is not None:
-            order = order_of(sample.affine, measurement.thick_axis)
-            array = np.stack([orientations.apply_orientation(channel, order) for channel in array])
-            spacing[order[:, 0].astype(int)] = np.linalg.norm(sample.affine[:3, :3], axis=0)
-        yield entry, Scan(np.ascontiguousarray(array), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+        yield entry, scan_of(entry.read(), entry.id, measurement, chosen)
 
 
-def prepared(entry: Entry, scan: Scan, measurement: Measurement, seed: int = 0) -> Floats:
+def scan_of(sample: Sample, name: str, measurement: Measurement, chosen: Sequence[int]) -> Scan:
+    """The chosen channels of an image, see `scans`."""
+    if sample.image.ndim != 4:
+        raise VolumeError("cannot_process", f"{name} is a picture; reconstruction needs volumes.")
+    array = np.asarray(sample.image[list(chosen)], np.float32)
+    if any(channel.min() == channel.max() for channel in array):
+        raise VolumeError("cannot_process", f"{name} has no contrast.")
+    spacing = np.ones(3)
+    if sample.affine is not None:
+        order = order_of(sample.affine, measurement.thick_axis)
+        array = np.stack([orientations.apply_orientation(channel, order) for channel in array])
+        spacing[order[:, 0].astype(int)] = np.linalg.norm(sample.affine[:3, :3], axis=0)
+    return Scan(np.ascontiguousarray(array), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+
+
+def prepared(name: str, scan: Scan, measurement: Measurement, seed: int = 0) -> Floats:
     """A scan in the network's numbers. Raises VolumeError, naming the entry."""
     try:
         return measurement.prepare(scan, seed)
     except VolumeError as error:
-        raise VolumeError(error.code, f"{entry.id}: {error.message}", error.hint) from error
+        raise VolumeError(error.code, f"{name}: {error.message}", error.hint) from error
 
 
-def _channels(measurement: Measurement, channels: Sequence[str]) -> list[int]:
+def channels_of(measurement: Measurement, channels: Sequence[str]) -> list[int]:
     """Which channels of a data set a measurement is about; a set of a single one needs no name for it."""
     wanted = measurement.sequences
     if len(wanted) < 2 and len(channels) < 2:
@@ -177,8 +181,19 @@ def simulated(measurement: Measurement, entry: Entry, scan: Scan, seed: int) -> 
     Raises:
         VolumeError: naming the entry, values that there are not in images of this kind.
     """
-    images = as_images(prepared(entry, scan, measurement, seed), measurement)
+    images = as_images(prepared(entry.id, scan, measurement, seed), measurement)
     return measurement.as_served(images[:, :1], measurement.measure(images, seed))
+
+
+def _row(reconstructor: Reconstructor, measurement: Measurement, entry: Entry, scan: Scan, seed: int) -> dict[str, Any]:
+    """The figures of a volume. Raises VolumeError, naming it, if it is too small or has no contrast where it counts."""
+    try:
+        return _measure(reconstructor, measurement, entry, scan, seed)
+    except VolumeError:
+        raise
+    except ValueError as error:
+        hint = "Leave it out, or give a larger part of it."
+        raise VolumeError("cannot_process", f"{entry.id}: {error}", hint) from error
 
 
 def _measure(

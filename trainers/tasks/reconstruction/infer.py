@@ -130,6 +130,11 @@ class Reconstructor(Runner):
         views = bool(options.get("test_time_augmentation", True))
         return self(images["image"], strength, options.get("scale"), monitor, views)
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `reconstruct`, beside `test_time_augmentation`."""
+        return ("scale",) if any(scale > 1 for scale in self.measurement.scales) else ()
+
     def check_strength(self, strength: float) -> None:
         """Raises ValueError for a strength that there is not."""
         check_strength(self.spec, self.names, strength)

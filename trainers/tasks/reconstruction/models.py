@@ -20,6 +20,10 @@ class ReconstructionModel(Protocol):
 
     spec: ModelSpec
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options of `reconstruct` that change what the model makes."""
+
     def reconstruct(
         self, images: Mapping[str, Volume], strength: float = 0.0, monitor: Monitor = Monitor(), **options: Any
     ) -> Reconstructed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from trainers.checksums import checksum
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.metrics.reconstruction import psnr
@@ -63,7 +63,7 @@ class ReconstructionTask(TrainingTask):
         validation: Images = (),
         config: ReconstructionConfig = ReconstructionConfig(),
     ) -> None:
-        """Takes images in memory.
+        """Takes images; those that are not in memory are read when they are drawn.
 
         Args:
             network: takes what `measurement.measure` returns, gives a `Reconstruction`.
@@ -73,7 +73,7 @@ class ReconstructionTask(TrainingTask):
             config: how.
         """
         self.measurement, self.config, self.seed = measurement, config, config.seed
-        self.train, self.validation = list(train), list(validation)
+        self.train, self.validation = train, validation
         self.key_metric = "psnr" if self.validation else ""
         self.networks = {"generator": network}
         if config.adversarial:
@@ -113,7 +113,7 @@ class ReconstructionTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The measurement, the settings and checksums of the images."""
-        images = {part: _checksum(getattr(self, part)) for part in ("train", "validation")}
+        images = {part: checksum(getattr(self, part)) for part in ("train", "validation")}
         return {"measurement": repr(self.measurement), "config": asdict(self.config), **images}
 
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -162,13 +162,6 @@ class ReconstructionTask(TrainingTask):
     def _scale(self, random: np.random.Generator) -> np.float32:
         """By how much a training image is off its unit."""
         return np.float32(1 if self.measurement.target else np.exp(random.uniform(-SCALES, SCALES)))
-
-
-def _checksum(volumes: Sequence[npt.NDArray[np.float32]]) -> str:
-    digest = sha256()
-    for volume in volumes:
-        digest.update(repr(volume.shape).encode() + np.ascontiguousarray(volume).tobytes())
-    return digest.hexdigest()
 
 
 def shown(image: torch.Tensor) -> torch.Tensor:

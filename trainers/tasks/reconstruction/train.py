@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from trainers.card import write_card
-from trainers.data.cases import CasesError, hash_fraction
+from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
@@ -24,17 +22,18 @@ from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
 from trainers.stages import Stage, trained
-from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate, prepared, scans
+from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of, settings_of
 from trainers.tasks.reconstruction.picture import PICTURE_FILE, save_comparison
 from trainers.tasks.reconstruction.run import GAN
 from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask
+from trainers.tasks.reconstruction.volumes import PreparedVolumes, Room
 
 METRIC = "psnr"  # watched in training
 SHOWN = 3  # patients in the card's picture
 SPLIT_FILE, FIGURES_FILE = "split.json", "figures.json"
-Volumes = list[npt.NDArray[np.float32]]
+Volumes = PreparedVolumes
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,9 @@ class ReconstructionRecipe(TwoStageRecipe):
 
 
 def train(
-    recipe: ReconstructionRecipe, data: DataSet, out: Path, command: str = "", monitor: Monitor = Monitor()
-) -> Report | None:
+    recipe: ReconstructionRecipe, data: DataSet, out: Path, command: str = "", monitor: Monitor = Monitor(),
+    room: Room = Room(),
+) -> Report | None:  # fmt: skip
     """Trains a recipe and writes weights, spec, card and split to `out`.
 
     Of several processes started by torchrun only the first one measures and writes. Weights that are there are not
@@ -95,6 +95,7 @@ def train(
         out: the model's folder.
         command: that made it, for the card.
         monitor: see `trainers.fit.fit`; also hears `stage`.
+        room: how many images are kept in memory, and whether on the disk.
 
     Returns:
         The figures on the test patients; None in all processes but the first.
@@ -110,7 +111,7 @@ def train(
         make = partial(split_data, data, recipe.validation, recipe.test)
         split = stored_split(out / SPLIT_FILE, data, make, world.rank == 0)
         monitor.report(stage="reading images")
-        recipe, images, watched = _read(recipe, data, split, monitor)
+        recipe, images, watched = _read(recipe, data, split, monitor, room)
         monitor.report(stage="L1 weights")
         stages = {"l1": _l1_stage(recipe, images, watched, out, monitor)}
         monitor.report(stage="adversarial weights")
@@ -121,24 +122,23 @@ def train(
 
 
 def _read(
-    recipe: ReconstructionRecipe, data: DataSet, split: DataSplit, monitor: Monitor
-) -> tuple[ReconstructionRecipe, Volumes, Volumes]:
-    """The recipe with what its measurement learns from the training images, those, and the watched ones."""
+    recipe: ReconstructionRecipe, data: DataSet, split: DataSplit, monitor: Monitor, room: Room
+) -> tuple[ReconstructionRecipe, PreparedVolumes, PreparedVolumes]:
+    """The recipe with what its measurement learns from the training images, those, and the watched ones.
+
+    All of them are looked at once, so that one that is of no use stops the training before it begins.
+    """
     measurement, parts = measurement_of(recipe.spec.preprocess), []
+    everything = len(split.train) + len(split.validation)
     for entries in (split.train, split.validation):
-        part = []
-        for number, (entry, scan) in enumerate(scans(entries, measurement, data.channels)):
+        share = replace(room, memory=int(room.memory * len(entries) / max(1, everything)))
+        part = PreparedVolumes(entries, measurement, data.channels, share)
+        for number, _ in enumerate(part):
             monitor.check()
-            part.append(prepared(entry, scan, measurement, hash_seed(entry.id)))
             monitor.report(progress=(number + 1) / len(entries))
         parts.append(part)
     spec = recipe.spec.replace(preprocess=settings_of(measurement.fitted(parts[0])))
     return replace(recipe, spec=spec), parts[0], parts[1]
-
-
-def hash_seed(name: str) -> int:
-    """A seed of its own for each image, the same on every machine."""
-    return int(hash_fraction(name) * 2**31)
 
 
 def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor) -> Stage:

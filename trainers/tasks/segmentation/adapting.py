@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from trainers.checksums import checksum
 from trainers.data.cases import Case
 from trainers.fit import Batch, Phase
 from trainers.losses.adversarial import hinge_generator
@@ -92,7 +93,13 @@ class AdaptingTask(CorrectingTask):
 
     def identity(self) -> dict[str, Any]:
         """As without, and the studies without labels."""
-        return {**super().identity(), "unlabelled": self._names, "learning": asdict(self.learning)}
+        images = checksum(sample.image for sample in self.unlabelled)
+        return {
+            **super().identity(),
+            "unlabelled": self._names,
+            "unlabelled_images": images,
+            "learning": asdict(self.learning),
+        }
 
     def _unlabelled_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         images, network = batch["unlabelled"], self.networks["generator"]

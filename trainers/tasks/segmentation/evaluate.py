@@ -62,7 +62,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: values that are not finite become None."""
         missed = sum(math.isinf(v) for case in self.per_case for v in case["hd95_mm"].values())
-        return _finite(
+        return jsonable(
             {
                 "cases": len(self.per_case), "skipped": self.skipped,
                 "dice_mean": self.dice_mean, "dice": self.dice,
@@ -130,9 +130,10 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(finite)) if finite else math.nan
 
 
-def _finite(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Measurements for JSON: numbers that are not finite become None."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: jsonable(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_finite(v) for v in value]
+        return [jsonable(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,10 @@ def _anchor(network: nn.Module, config: FinetuneConfig) -> Any:
     start = {name: p.detach().clone() for name, p in network.named_parameters()}
 
     def regulariser(trained: nn.Module) -> torch.Tensor:
-        nearby: Mapping[str, torch.Tensor] = {n: p.to(next(trained.parameters()).device) for n, p in start.items()}
-        return config.anchor * l2_sp(trained, nearby)
+        device = next(trained.parameters()).device
+        if next(iter(start.values())).device != device:
+            start.update({name: weight.to(device) for name, weight in start.items()})
+        return config.anchor * l2_sp(trained, start)
 
     return regulariser
 

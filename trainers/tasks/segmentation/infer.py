@@ -183,8 +183,14 @@ class Segmenter:
 
 
 def _padded(image: torch.Tensor) -> torch.Tensor:
-    """An image whose sides are multiples of STRIDE, with zeros at their ends."""
-    return pad(image, [p for n in reversed(image.shape[2:]) for p in (0, -n % STRIDE)])
+    """An image whose sides are multiples of STRIDE, with zeros at their ends.
+
+    One of them is twice that at the least: the lowest level would be a single voxel, which has no deviation.
+    """
+    more = [-n % STRIDE for n in image.shape[2:]]
+    if all(n + m == STRIDE for n, m in zip(image.shape[2:], more, strict=True)):
+        more[-1] += STRIDE
+    return pad(image, [p for m in reversed(more) for p in (0, m)])
 
 
 def _resize(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

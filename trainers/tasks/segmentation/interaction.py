@@ -108,7 +108,9 @@ def metrics_of(segmenter: Segmenter, cases: Sequence[Case], monitor: Monitor = M
     return found
 
 
-def _agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _agreement(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the images that have a Dice: without a label in truth and result there is none."""
+    rows = [row for row in every if math.isfinite(row["dice"])]
     true, told = (np.array([row[key] for row in rows], float) for key in ("dice", "expected_dice"))
     if len(rows) < 3 or true.std() == 0 or told.std() == 0:
         nothing = dict.fromkeys(("correlation", "rank_correlation", "mean_error", "within"), math.nan)
@@ -130,7 +132,8 @@ def _spoil(image: Volume, case: Case, strength: float) -> Volume:
 
 def _mean_by_click(curves: Sequence[Curve], clicks: int) -> list[float]:
     """Mean Dice after each click; a case where nothing was left to correct stays as it was."""
-    if not curves:
-        return []
     padded = [curve.dice + [curve.dice[-1]] * (clicks + 1 - len(curve.dice)) for curve in curves]
+    padded = [row for row in padded if all(map(math.isfinite, row))]  # without any label there is no Dice
+    if not padded:
+        return []
     return [float(v) for v in np.mean(padded, axis=0)]

@@ -88,6 +88,12 @@ def train_interactive(
         return stages.assembled(told) if world.rank == 0 else None
 
 
+def _half(cases: Sequence[Case]) -> list[Case]:
+    """The cases of every second patient."""
+    patients = set(list(dict.fromkeys(case.patient for case in cases))[::2])
+    return [case for case in cases if case.patient in patients]
+
+
 def without_clicks(spec: ModelSpec) -> ModelSpec:
     """A model of the image alone, which cannot be corrected and does not judge itself."""
     return spec.replace(clicks=0.0, parts={}, calibration={}, network={**spec.network, "in_channels": 1})
@@ -130,7 +136,7 @@ class _Stages:
         return mean_of(first, self._made(self.spec, "corrections"), self.how.blend)
 
     def second(self) -> Stage:
-        task = SegmentationTask(self.plain, self._new(self.plain, 1), self.train[::2], config=self.smaller)
+        task = SegmentationTask(self.plain, self._new(self.plain, 1), _half(self.train), config=self.smaller)
         return self._trained("second", task, self.how.second_fit, "")
 
     def discriminator(self) -> Stage:

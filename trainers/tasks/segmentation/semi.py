@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainers.checksums import checksum
 from trainers.data.cases import Case, CasesError
 from trainers.fit import Batch
 from trainers.losses.adversarial import hinge_generator
@@ -92,7 +93,8 @@ class SemiSupervisedTask(SegmentationTask):
 
     def identity(self) -> dict[str, Any]:
         """As without, and the images without labels."""
-        return {**super().identity(), "unlabelled": self._names, "semi": repr(self.semi)}
+        images = checksum(sample.image for sample in self.unlabelled)
+        return {**super().identity(), "unlabelled": self._names, "unlabelled_images": images, "semi": repr(self.semi)}
 
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         losses = super()._generator_losses(batch)

@@ -14,6 +14,7 @@ from monai.networks.utils import one_hot
 from torch import nn
 
 from trainers.augment import Augmentation, segmentation_augmentation
+from trainers.checksums import checksum
 from trainers.data.cases import Case, CasesError
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
@@ -117,10 +118,11 @@ class SegmentationTask(TrainingTask):
         return {"dice_mean": report.dice_mean}
 
     def identity(self) -> dict[str, Any]:
-        """The model without its figures, the patients by use, and the settings."""
+        """The model without its figures, the patients by use, their images and labels, and the settings."""
         described = {k: v for k, v in asdict(self.spec).items() if k in ("name", "network", "preprocess", "labels")}
         cases = {part: [c.id for c in getattr(self, part)] for part in ("train", "validation", "replay")}
-        return {**described, "cases": cases, "config": asdict(self.config)}
+        learned = [array for s in (*self.samples, *self.replayed) for array in (s.image, s.label)]
+        return {**described, "cases": cases, "images": checksum(learned), "config": asdict(self.config)}
 
     def _pick(self, random: np.random.Generator) -> Any:
         pool = self.replayed if self.replayed and random.random() < self.config.replay else self.samples

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 
 from trainers.card import write_card
 from trainers.data.cases import Case, CasesError, Split, find_cases, hash_fraction, split_cases
+from trainers.data.readers.base import patient_of
 from trainers.distributed import World
 from trainers.fit import CHECKPOINT_FILE, History, fit
 from trainers.monitor import Monitor
@@ -42,6 +43,8 @@ def train(
     out: Path,
     train_cases: int = 0,
     monitor: Monitor = Monitor(),
+    command: str = "",
+    patient_pattern: str = "",
 ) -> Report | None:
     """Trains a recipe on `data` (images/ and labels/) and writes weights, spec and card to `out`.
 
@@ -53,22 +56,25 @@ def train(
         out: the model's folder; a run that was stopped there goes on.
         train_cases: use only that many training patients, the first by hash; 0 uses all.
         monitor: see `trainers.fit.fit`.
+        command: that made it, for the card.
+        patient_pattern: finds the patient in a file's name without suffix; empty takes each file for a patient.
 
     Returns:
         The measurements on the test patients; None in all processes but the first.
 
     Raises:
-        CasesError: too few patients. CheckpointMismatch: `out` holds a stopped run with other settings.
+        CasesError: too few patients, or a pattern that does not fit. CheckpointMismatch: `out` holds a stopped run with
+        other settings.
         FileNotFoundError, VolumeError: the data cannot be read.
     """
-    split = _split(recipe, find_cases(data))
-    by_hash = sorted(split.train, key=lambda case: hash_fraction(case.id))
-    cases = by_hash[:train_cases] if train_cases else split.train
+    split = _split(recipe, _by_patient(find_cases(data), patient_pattern))
+    cases = _of_first_patients(split.train, train_cases) if train_cases else split.train
+    common = _common(recipe, split, cases, command, patient_pattern)
     if recipe.interactive:
         spec = train_interactive(recipe, cases, split.validation, out, monitor)
         if spec is None:
             return None
-        record = {**_common(recipe, split, len(cases)), **spec.training}
+        record = {**common, **spec.training}
         told = metrics_of(Segmenter(out), split.test, monitor)
         return _measured(spec.replace(training=record, metrics=told), split.test, out)
     torch.manual_seed(recipe.config.seed)
@@ -77,13 +83,13 @@ def train(
     averaged, history = fit(task, recipe.fit, out, monitor)
     if World.from_environment().rank > 0:
         return None
-    record = {**_common(recipe, split, len(cases)), **_times(history, time.process_time() - cpu)}
+    record = {**common, **_times(history, time.process_time() - cpu)}
     _save(averaged, out)
     return _measured(recipe.spec.replace(training=record), split.test, out)
 
 
 def part_ids(spec: ModelSpec, part: Part | str) -> set[str] | None:
-    """Patients of a part of the split that a model was trained with; None for all.
+    """Cases of a part of the split that a model was trained with; None for all.
 
     Raises:
         CasesError: the model does not tell its split.
@@ -105,12 +111,55 @@ def choose_cases(data: Path, spec: ModelSpec, part: Part) -> list[Case]:
     return cases
 
 
+def warnings_of(spec: ModelSpec, cases: Sequence[Case]) -> list[str]:
+    """What must be known of figures on cases of whom a model may have seen some: a sentence, or none."""
+    split = spec.training.get("split", {})
+    pattern = str(spec.training.get("patient_pattern", ""))
+    seen = {part: {_patient(id, pattern) for id in ids} for part, ids in split.items()}
+    count = {part: sum(_patient(case.id, pattern) in ids for case in cases) for part, ids in seen.items()}
+    learned, watched = count.get("train", 0), count.get("validation", 0)
+    if split and "train" not in split and not count.get("test"):
+        return [
+            f"{spec.name} does not tell which patients it learned from, and none of its test patients is here: these "
+            "may be among those that it learned from, on whom the figures are too good."
+        ]
+    if split and "train" not in split:
+        return [
+            f"{count['test']} of the {len(cases)} images are of {spec.name}'s test patients, so it probably learned "
+            "from the others, and the figures on them are too good. --part test measures on those alone."
+        ]
+    if not learned and not watched:
+        return []
+    return [
+        f"Of the {len(cases)} images {spec.name} learned from {learned}, and {watched} were watched meanwhile: the "
+        "figures on them are too good. --part test measures on its test patients alone."
+    ]
+
+
+def _by_patient(cases: Sequence[Case], pattern: str) -> list[Case]:
+    return [replace(case, patient=patient_of(case.id, pattern or None)) for case in cases]
+
+
+def _patient(id: str, pattern: str) -> str:
+    """The patient of a case, also of another set, which the pattern need not fit."""
+    try:
+        return patient_of(id, pattern or None)
+    except CasesError:
+        return id
+
+
+def _of_first_patients(cases: Sequence[Case], number: int) -> list[Case]:
+    """The cases of so many patients, the first by hash."""
+    order = sorted({case.patient for case in cases}, key=hash_fraction)[:number]
+    return sorted((case for case in cases if case.patient in order), key=lambda case: order.index(case.patient))
+
+
 def _split(recipe: Recipe, cases: list[Case]) -> Split:
-    least = recipe.test + recipe.validation + 1
-    if len(cases) < least:
+    least, patients = recipe.test + recipe.validation + 1, len({case.patient for case in cases})
+    if patients < least:
         raise CasesError(
             f"{recipe.spec.name} needs at least {least} patients: {recipe.test} test + {recipe.validation} validation "
-            f"+ 1 to learn from. There are {len(cases)}."
+            f"+ 1 to learn from. There are {patients}."
         )
     return split_cases(cases, recipe.validation, recipe.test)
 
@@ -133,11 +182,14 @@ def _measured(spec: ModelSpec, test: list[Case], out: Path) -> Report:
     return report
 
 
-def _common(recipe: Recipe, split: Split, cases: int) -> dict[str, Any]:
+def _common(recipe: Recipe, split: Split, train: Sequence[Case], command: str, patient_pattern: str) -> dict[str, Any]:
+    parts = {"train": train, "validation": split.validation, "test": split.test}
+    usual = f"python -m trainers train segmentation --model {recipe.spec.name} --data DIR --out DIR"
     return {
-        "command": f"python -m trainers train segmentation --model {recipe.spec.name} --data DIR --out DIR",
-        "cases": cases,
-        "split": {"test": [c.id for c in split.test], "validation": [c.id for c in split.validation]},
+        "command": command or usual,
+        "cases": len(train),
+        "split": {part: sorted(c.id for c in cases) for part, cases in parts.items()},
+        **({"patient_pattern": patient_pattern} if patient_pattern else {}),
         "task": asdict(recipe.config),
         "fit": asdict(recipe.fit),
     }

@@ -177,6 +177,7 @@ def card_metrics(report: Report, note: str) -> dict[str, dict[str, Any]]:
     metrics = {
         name: {
             "value": round(f.fake.value, DIGITS), "higher_is_better": f.better == "higher",
+            **({"best": round(f.real.value, DIGITS)} if f.better == "near real" else {}),
             "note": f"{note}; between real images {f.real.value:.4f}",
         }
         for name, f in report.fidelity.figures.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from monai.networks.utils import one_hot
 from torch import nn
 
 from trainers.augment import small_moves
+from trainers.checksums import checksum
 from trainers.diffaugment import AdaptiveAugment, DiffAugmentSettings
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import ADVERSARIAL
@@ -189,8 +189,7 @@ class SynthesisTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The networks, the settings and a checksum of the images."""
-        known = (self.train.array, self.train.labels, self.train.targets)
-        images = hashlib.sha256(b"".join(a.tobytes() for a in known if a is not None)).hexdigest()
+        images = checksum((self.train.array, self.train.labels, self.train.targets))
         return {"networks": list(self.described), "config": asdict(self.config), "images": images}
 
     def _augmentation(self) -> AdaptiveAugment | None:

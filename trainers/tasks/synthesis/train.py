@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainers.checksums import checksum
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json, read_json
 from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, History, fit
-from trainers.known import fingerprint
+from trainers.known import hashes_of
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.networks import load
@@ -38,7 +38,7 @@ SPLIT_FILE = "split.json"
 ENCODER, MASKS = "encoder", "masks"
 VALIDATION_MAPS = 200
 FEWEST = {"train": 4, "validation": 2, "test": 12}  # images that encoder, KID while training, and figures need
-MOST_NAMED = 1000  # training patients that a spec names; of more it keeps a fingerprint
+MOST_NAMED = 1000  # training patients that a spec names; of more it keeps a hash of each
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def _check_stages(recipe: SynthesisRecipe, images: Images, out: Path) -> None:
     Raises:
         CheckpointMismatch: `out` holds some that learned from other images, or in another way.
     """
-    digest = sha256(b"".join(a.tobytes() for a in (images.array, images.labels, images.targets) if a is not None))
+    digest = checksum((images.array, images.labels, images.targets))
     settings = {"encoder": asdict(recipe.encoder), "masks": asdict(recipe.masks) if recipe.masks else None}
-    way = json.loads(json.dumps({"images": digest.hexdigest(), **settings, "seed": recipe.config.seed}))
+    way = json.loads(json.dumps({"images": digest, **settings, "seed": recipe.config.seed}))
     file, parts = out / STAGES_FILE, [part_file(out, name) for name in (ENCODER, MASKS)]
     if any(part.is_file() for part in parts) and (read_json(file) if file.is_file() else way) != way:
         raise CheckpointMismatch(f"{parts[0]} was trained in another way; choose another --out or remove it.")
@@ -253,7 +253,7 @@ def _record(recipe: SynthesisRecipe, split: DataSplit, history: History, command
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     patients: dict[str, Any] = {part: sorted({e.patient for e in entries}) for part, entries in parts.items()}
     if len(patients["train"]) > MOST_NAMED:
-        patients |= {"train": None, "train_fingerprint": fingerprint(split.train)}
+        patients |= {"train": None, "train_hashes": hashes_of(patients["train"])}
     return {
         "command": command,
         "images": {part: len(entries) for part, entries in parts.items()},

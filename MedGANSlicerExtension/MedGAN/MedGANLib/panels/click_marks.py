@@ -12,7 +12,6 @@ from ..records import Color
 from ..volumes import affine
 from .click_input import CURVE, FIDUCIALS, add_hidden
 
-Shown = Tuple[str, Tuple[Correction, ...], Tuple[float, ...]]
 Look = Callable[[str], Tuple[Color, bool]]
 """Returns the colour of a label, and whether it removes."""
 

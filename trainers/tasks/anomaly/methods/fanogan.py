@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.checksums import checksum
 from trainers.fit import Batch, Phase, TrainingTask
 from trainers.networks import build
 from trainers.networks.discriminator import DCGANDiscriminator
@@ -98,7 +98,7 @@ class MappingTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The settings and a checksum of the images."""
-        images = hashlib.sha256(self.train.tobytes()).hexdigest()
+        images = checksum([self.train])
         return {"channels": list(self.config.channels), "seed": self.config.seed, "images": images}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
