@@ -34,11 +34,11 @@ def _spec(name: str, title: str, description: str, network: dict[str, Any], more
     )
 
 
-def _fit(steps: int, batch_size: int) -> FitConfig:
-    """The loop of all of them, which differ in length and in how much fits into a step."""
+def _fit(steps: int, batch_size: int, precision: str = "fp32") -> FitConfig:
+    """The loop of all of them, which differ in length, in how much fits into a step, and in numbers."""
     return FitConfig(
-        steps, batch_size, 1e-3, ema=0.995, weight_decay=0.0, precision="fp32", gradient_clip=1.0, validate_every=500,
-        threads=1,
+        steps, batch_size, 1e-3, ema=0.995, weight_decay=0.0, precision=precision, gradient_clip=1.0,
+        validate_every=500, threads=1,
     )  # fmt: skip
 
 
@@ -78,12 +78,12 @@ UNDERSAMPLED = ReconstructionRecipe(
         "mr_undersampled", "Undersampled MR",
         "Reconstructs Cartesian MR of which a half to an eighth of the lines was measured. Measured lines stay exactly "
         "as they are.",
-        {"name": "UnrolledReconstructor", "cascades": 8, "channels": [16, 32, 64]},
+        {"name": "UnrolledReconstructor", "cascades": 8, "channels": [24, 48, 96]},
         "One coil at a time; k-space was simulated from magnitude images with a smooth phase.",
         measurement="undersampling", accelerations=[2.0, 4.0, 8.0],
     ),
     ReconstructionConfig(patch=(32, 48)),
-    _fit(12000, 8),
+    _fit(14000, 8, precision="auto"),
 )  # fmt: skip
 
 DENOISING = ReconstructionRecipe(
