@@ -35,7 +35,7 @@ app.command("reconstruct")(reconstruct.reconstruct_images)
 @app.command("list")
 def list_models() -> None:
     """Models that are here, and recipes that can be trained."""
-    table = Table(*(Column(name, no_wrap=True) for name in ("model", "version")), "task", "metrics", "data")
+    table = Table(*(Column(name, no_wrap=True) for name in ("model", "version", "task")), "metrics", "data")
     for folder in model_folders():
         for version in versions(folder):
             table.add_row(*map(escape, _row(version)))

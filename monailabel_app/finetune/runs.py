@@ -79,7 +79,7 @@ class Run(Monitor):
 
     def report(self, **state: Any) -> None:
         """Takes `state`, what is in COPIED, and `loss` or `metric`, which are kept by epoch."""
-        urgent = state.get("state", self._state["state"]) != self._state["state"]
+        urgent = state.get("state", self._state["state"]) != self._state["state"] or "metric" in state
         self._state |= {key: _short(state[key]) for key in ("state", *COPIED) if key in state}
         for curve in ("loss", "metric"):
             if state.get(curve) is not None:

@@ -60,13 +60,18 @@ class ReconstructionInfer(ImageInfer):
             properties |= _faster()
         if len(self.reads) > 1:
             properties |= self._which_modalities()
-        if self.measurement in MEASUREMENTS and measurement_of(self.spec.preprocess).mirrors:
-            about = "The mean of mirrored views: nearer to the truth, at four times the time. Not of large images."
+        if (views := self._views()) > 1:
+            about = f"The mean of {views} views: nearer to the truth, at {views} times the time. Not of large images."
             properties["test_time_augmentation"] = switch("Average several views", about, True)
         if GAN in self.spec.parts:
             about = "0 is the safe image; towards 1 a GAN adds texture, which may be invented and is marked so."
             properties["strength"] = share("GAN strength", about, 0.0)
         return {"type": "object", "properties": properties}
+
+    def _views(self) -> int:
+        """In how many views the safe image is made."""
+        known = self.measurement in MEASUREMENTS
+        return 1 + len(measurement_of(self.spec.preprocess).other_views) if known else 1
 
     def inputs(self) -> list[dict[str, Any]]:
         """Tells also of which input a k-space file can be sent."""

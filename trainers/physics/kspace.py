@@ -90,20 +90,25 @@ def keep_measured(image: torch.Tensor, kspace: torch.Tensor, mask: torch.Tensor)
     return to_image(torch.where(mask.bool(), kspace, to_kspace(image)))
 
 
-def mirrored(kspace: torch.Tensor, mask: torch.Tensor, axes: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def mirrored(
+    kspace: torch.Tensor, mask: torch.Tensor, axes: Sequence[int], conjugate: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """K-space and mask as they would have been measured of the mirrored image; mirroring twice gives them back.
 
-    The lines that were measured lie opposite then, and the phase of each grows with its distance from the middle.
+    The lines that were measured lie opposite then, and the phase of each grows with its distance from the middle. They
+    do so too if the phase of the image is turned around.
 
     Args:
         kspace: complex (..., x, lines), 0 where not measured.
         mask: 1 where measured, (..., 1, lines).
         axes: of the image, of -2 (the readout) and -1 (the lines).
+        conjugate: whether the image is conjugated too.
     """
-    if -1 in axes:
+    if (-1 in axes) != conjugate:
         shift = 1 if mask.shape[-1] % 2 == 0 else 0  # of an even number the outermost line has no opposite
         mask = mask.flip(-1).roll(shift, -1)
-    return to_kspace(to_image(kspace).flip(tuple(axes))) * mask, mask
+    image = to_image(kspace).flip(tuple(axes))
+    return to_kspace(image.conj() if conjugate else image) * mask, mask
 
 
 def contradiction(image: torch.Tensor, kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -79,15 +79,19 @@ def test_what_was_measured_stays_exactly(seed: int, scale: float, acceleration: 
     assert contradiction(zero_filled(kspace, mask), kspace, mask).max() / kspace.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("axes", [(-2,), (-1,), (-2, -1)])
+@pytest.mark.parametrize("conjugate", [False, True])
+@pytest.mark.parametrize("axes", [(), (-2,), (-1,), (-2, -1)])
 @pytest.mark.parametrize("size", [(12, 16), (13, 17)])
-def test_mirrored_k_space_is_that_of_the_mirrored_image(axes: tuple[int, ...], size: tuple[int, int]) -> None:
+def test_mirrored_k_space_is_that_of_the_mirrored_image(
+    axes: tuple[int, ...], size: tuple[int, int], conjugate: bool
+) -> None:
     mask = torch.from_numpy(CartesianMask(3.0).lines(size[1], 5)).float().reshape(1, 1, -1)
     kspace = to_kspace(image(3, 2, *size)) * mask
-    other, lines = mirrored(kspace, mask, axes)
-    assert torch.allclose(to_image(other), to_image(kspace).flip(axes), atol=1e-5)
+    other, lines = mirrored(kspace, mask, axes, conjugate)
+    expected = to_image(kspace).flip(axes)
+    assert torch.allclose(to_image(other), expected.conj() if conjugate else expected, atol=1e-5)
     assert not (other * (1 - lines)).any() and lines.sum() == mask.sum()
-    back, same = mirrored(other, lines, axes)
+    back, same = mirrored(other, lines, axes, conjugate)
     assert torch.allclose(back, kspace, atol=1e-5) and torch.equal(same, mask)
 
 

@@ -73,11 +73,12 @@ def test_the_same_seed_leaves_out_the_same_lines(model: UndersampledReconstructo
     assert np.array_equal(one, two) and not np.array_equal(one, other)
 
 
-def test_the_mean_of_mirrored_views_is_the_same_of_a_mirrored_image(model: UndersampledReconstructor) -> None:
+@pytest.mark.parametrize("conjugate", [False, True])
+def test_the_mean_of_views_is_the_same_of_a_mirrored_image(model: UndersampledReconstructor, conjugate: bool) -> None:
     """Of one view it is not: a network's weights are not symmetric."""
     measured = simulate(head([0, 1, 2]), 3.0)
     samples, mask = torch.from_numpy(measured.samples), torch.from_numpy(measured.lines).float().reshape(1, 1, 1, -1)
-    kspace, lines = mirrored(samples, mask, (-2, -1))
+    kspace, lines = mirrored(samples, mask, (-2, -1), conjugate)
     opposite = replace(measured, samples=kspace.numpy(), lines=lines[0, 0, 0].numpy().astype(bool))
     for views, same in ((True, True), (False, False)):
         one, other = (model.reconstruct_kspace(k, views=views) for k in (measured, opposite))

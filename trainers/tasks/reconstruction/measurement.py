@@ -26,6 +26,23 @@ from trainers.physics.sampling import block_average, spread
 Measured = dict[str, torch.Tensor]
 
 
+class View(NamedTuple):
+    """Another way to look at the same images; to look so twice gives them back.
+
+    Attributes:
+        axes: of (b, c, *size), along which they are mirrored.
+        conjugate: whether complex ones are conjugated.
+    """
+
+    axes: tuple[int, ...] = ()
+    conjugate: bool = False
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """The images in this view."""
+        seen = images.flip(self.axes)
+        return seen.conj().resolve_conj() if self.conjugate and seen.is_complex() else seen
+
+
 class Unit(NamedTuple):
     """What a network's numbers are in an image's own: `value = offset + scale * number`."""
 
@@ -103,13 +120,13 @@ class Measurement(ABC):
         return {"": self}
 
     @property
-    def mirrors(self) -> tuple[tuple[int, ...], ...]:
-        """Axes of images (b, c, *size) along which they can be mirrored, for views beside the plain one."""
-        return ((2, 3), (3, 4), (2, 4)) if self.dimensions == 3 else ((2,), (3,), (2, 3))
+    def other_views(self) -> tuple[View, ...]:
+        """In which an image can be looked at, beside the plain one."""
+        return tuple(map(View, ((2, 3), (3, 4), (2, 4)) if self.dimensions == 3 else ((2,), (3,), (2, 3))))
 
-    def mirrored(self, measured: Measured, axes: tuple[int, ...]) -> Measured:
-        """What would have been measured of the mirrored image."""
-        return {name: values.flip(axes) for name, values in measured.items()}
+    def seen(self, measured: Measured, view: View) -> Measured:
+        """What would have been measured of the image in a view."""
+        return {name: view(values) for name, values in measured.items()}
 
     def fitted(self, prepared: Sequence[npt.NDArray[np.float32]]) -> Measurement:
         """The measurement with what its plain inversion learns from training images."""
@@ -256,9 +273,16 @@ class Undersampling(Measurement):
         ordered = sorted(self.accelerations, key=lambda a: abs(a - 4))
         return {f"{a:g}x": replace(self, accelerations=(a,)) for a in ordered}
 
-    def mirrored(self, measured: Measured, axes: tuple[int, ...]) -> Measured:
-        """See there; along the readout, the lines, or both."""
-        kspace, mask = mirrored(measured["kspace"], measured["mask"], [axis - 4 for axis in axes])
+    @property
+    def other_views(self) -> tuple[View, ...]:
+        """Mirrored along the readout, the lines, or both, and each of them, and the plain one, conjugated too."""
+        plain = super().other_views
+        return (*plain, *(view._replace(conjugate=True) for view in (View(), *plain)))
+
+    def seen(self, measured: Measured, view: View) -> Measured:
+        """See there."""
+        axes = [axis - 4 for axis in view.axes]
+        kspace, mask = mirrored(measured["kspace"], measured["mask"], axes, view.conjugate)
         return {"kspace": kspace, "mask": mask}
 
     def _phase(self, shape: Sequence[int], random: np.random.Generator) -> torch.Tensor:

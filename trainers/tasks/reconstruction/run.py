@@ -11,7 +11,7 @@ from torch import nn
 from trainers.networks import load
 from trainers.networks.reconstruction import Reconstruction, expected_error
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
-from trainers.tasks.reconstruction.measurement import Measured, Measurement
+from trainers.tasks.reconstruction.measurement import Measured, Measurement, View
 from trainers.tasks.reconstruction.tiles import Slices, finer, tiles
 
 GAN = "gan"
@@ -60,9 +60,9 @@ class Runner:
     def run(self, name: str, measured: Measured, turns: int = 1, views: bool = True) -> Reconstruction:
         """What the weights of a name make of a measurement, in so many turns, on the CPU.
 
-        With `views` it is the mean over mirrored ones: Lim et al., "Enhanced deep residual networks for single image
-        super-resolution", CVPRW 2017, section 3.4. Each of them agrees with the measurement, so the mean does. Where
-        they differ by more than the network expects to be off, that is doubted.
+        With `views` it is the mean over several, e.g. mirrored ones: Lim et al., "Enhanced deep residual networks for
+        single image super-resolution", CVPRW 2017, section 3.4. Each of them agrees with the measurement, so the mean
+        does. Where they differ by more than the network expects to be off, that is doubted.
         """
         found = self._pass(name, measured, views)
         for _ in range(turns - 1):
@@ -87,22 +87,22 @@ class Runner:
         return whole
 
     def _infer(self, name: str, measured: Measured, views: bool) -> Reconstruction:
-        mirrors = self.measurement.mirrors if views else ()
-        found = self._mean(name, measured, mirrors) if mirrors else self._once(name, measured)
+        others = self.measurement.other_views if views else ()
+        found = self._mean(name, measured, others) if others else self._once(name, measured)
         most = self.measurement.most_doubt(measured)
         if most is None:
             return found
         return found._replace(log_error=torch.minimum(found.log_error, most.clamp(min=1e-6).log()))
 
-    def _mean(self, name: str, measured: Measured, mirrors: Sequence[tuple[int, ...]]) -> Reconstruction:
+    def _mean(self, name: str, measured: Measured, others: Sequence[View]) -> Reconstruction:
         first = self._once(name, measured)
         total, squares, error = first.image.clone(), first.image.abs().square(), expected_error(first.log_error)
-        for axes in mirrors:
-            image, log_error = (x.flip(axes) for x in self._once(name, self.measurement.mirrored(measured, axes)))
+        for view in others:
+            image, log_error = (view(x) for x in self._once(name, self.measurement.seen(measured, view)))
             total += image
             squares += image.abs().square()
             error += expected_error(log_error)
-        count = 1 + len(mirrors)
+        count = 1 + len(others)
         mean = total / count
         spread = (squares / count - mean.abs().square()).clamp(min=0).sqrt()
         return Reconstruction(mean, torch.maximum(error / count, spread).log())
