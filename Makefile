@@ -45,7 +45,7 @@ format: env  ## Mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: env  ## Measure what takes minutes of docs/measured.md, an hour in all (needs MEDGAN_DATA)
+bench: env  ## Measure what takes minutes, of docs/measured.md (needs MEDGAN_DATA)
 	$(PY) -m benchmarks
 
 clean:  ## Remove what was made, but not .venv

@@ -16,8 +16,9 @@ LIMITS = (
     "at 1 x 1 x 3.3 mm; other anatomy and scanners were not seen. {more}"
 )
 INVENTED = (
-    "What a modality shows is only partly in the other one: bone and fat can be told, a tumour's signal cannot. For "
-    "planning and teaching, never for a diagnosis. With a strength above 0 a GAN adds texture that was not measured."
+    "What a modality shows is only partly in the other one: fat can be told from muscle, a tumour's signal cannot, and "
+    "a CT made of MR shows hardly any bone. For planning and teaching, never for a diagnosis. With a strength above 0 "
+    "a GAN adds texture that was not measured."
 )
 TRANSLATOR = {"name": "Translator", "inputs": 3, "channels": [24, 48, 96, 96]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,8 +114,12 @@ class ReconstructionTask(TrainingTask):
 
     def identity(self) -> dict[str, Any]:
         """The measurement, the settings and checksums of the images."""
-        images = {part: checksum(getattr(self, part)) for part in ("train", "validation")}
-        return {"measurement": repr(self.measurement), "config": asdict(self.config), **images}
+        return {"measurement": repr(self.measurement), "config": asdict(self.config), **self._checksums}
+
+    @cached_property
+    def _checksums(self) -> dict[str, str]:
+        """Made once: volumes that do not fit into memory are read for it."""
+        return {part: checksum(getattr(self, part)) for part in ("train", "validation")}
 
     def _generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         found = self._reconstruct(batch)

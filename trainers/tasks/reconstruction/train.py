@@ -33,7 +33,6 @@ from trainers.tasks.reconstruction.volumes import PreparedVolumes, Room
 METRIC = "psnr"  # watched in training
 SHOWN = 3  # patients in the card's picture
 SPLIT_FILE, FIGURES_FILE = "split.json", "figures.json"
-Volumes = PreparedVolumes
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,9 @@ def _read(
     return replace(recipe, spec=spec), parts[0], parts[1]
 
 
-def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor) -> Stage:
+def _l1_stage(
+    recipe: ReconstructionRecipe, images: PreparedVolumes, watched: PreparedVolumes, out: Path, monitor: Monitor
+) -> Stage:
     """The L1 weights."""
     torch.manual_seed(recipe.config.seed)
     network, measurement = build(recipe.spec.network), measurement_of(recipe.spec.preprocess)
@@ -150,7 +151,7 @@ def _l1_stage(recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, o
 
 
 def _adversarial_stage(
-    recipe: ReconstructionRecipe, images: Volumes, watched: Volumes, out: Path, monitor: Monitor
+    recipe: ReconstructionRecipe, images: PreparedVolumes, watched: PreparedVolumes, out: Path, monitor: Monitor
 ) -> Stage:
     """The adversarial weights, which go on from the L1 weights."""
     World.from_environment().barrier()

@@ -45,7 +45,7 @@ class PreparedVolumes(Sequence[Floats]):
         """
         chosen = tuple(channels_of(measurement, channels))
         read = [replace(e, read=partial(_read, e.read, e.id, measurement, chosen)) for e in entries]
-        self._cached = CachedData(read, _as_arrays, {}, room.memory, room.folder, room.disk)
+        self._cached = CachedData(read, _image, {}, room.memory, room.folder, room.disk)
 
     def __len__(self) -> int:
         return len(self._cached)
@@ -68,10 +68,11 @@ def hash_seed(name: str) -> int:
     return int(hash_fraction(name) * 2**31)
 
 
-def _read(read: Callable[[], Sample], name: str, measurement: Measurement, chosen: tuple[int, ...]) -> Any:
+def _read(read: Callable[[], Sample], name: str, measurement: Measurement, chosen: tuple[int, ...]) -> Sample:
+    """A sample whose image is prepared; what a measurement draws for it depends on its name."""
     scan = scan_of(read(), name, measurement, chosen)
-    return prepared(name, scan, measurement, hash_seed(name))
+    return Sample(prepared(name, scan, measurement, hash_seed(name)))
 
 
-def _as_arrays(volume: Any) -> Mapping[str, npt.NDArray[Any]]:
-    return {"image": volume}
+def _image(sample: Sample) -> Mapping[str, npt.NDArray[Any]]:
+    return {"image": sample.image}
