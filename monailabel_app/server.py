@@ -71,10 +71,11 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services = await anyio.to_thread.run_sync(_open, config)
     limiter.total_tokens += services.jobs.most
     api.state.services = services
-    async with anyio.create_task_group() as group:
-        group.start_soon(_tidy, services)
-        yield
-        group.cancel_scope.cancel()
+    with services.followers.until_the_end():
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tidy, services)
+            yield
+            group.cancel_scope.cancel()
     await anyio.to_thread.run_sync(_close, api.state.services)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -14,6 +14,7 @@ from monailabel_app.datastore import StudyDatastore
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.finetune.auto import AutoTraining
 from monailabel_app.finetune.queue import TrainingQueue
+from monailabel_app.following import Followers
 from monailabel_app.infers.base import ModelInfer
 from monailabel_app.jobs import Jobs
 from monailabel_app.main import MedGANApp
@@ -32,6 +33,7 @@ class Services:
     sessions: Sessions
     training: TrainingQueue
     scoring: BackgroundScoring | None = None
+    followers: Followers = field(default_factory=Followers)
 
     @classmethod
     def of(cls, app: MedGANApp) -> Services:

@@ -272,7 +272,7 @@ class MedGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _poll(self):
         state = self.logic.workflow.state
         if state.connected and state.training.open:
-            self.logic.workflow.poll_training()
+            self.logic.workflow.follow_training()
         self.logic.workflow.look_at_study()
         self.panel(TrainingPanel).plot.draw(state.training)
         self.panel(SynthesisePanel).refresh()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Body, Depends, Query
+from fastapi.sse import EventSourceResponse
 
 from monailabel_app import processes
 from monailabel_app.errors import MedGANError, choices
@@ -20,6 +25,10 @@ router = APIRouter(prefix="/train", tags=["training"])
 METHOD = "train"
 WAITS = "QUEUED"
 STATUS = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", QUEUED: WAITS, INTERRUPTED: WAITS}
+LOOK_SECONDS = 0.3
+FOLLOW_SECONDS = 600.0  # then it is to be asked again, which not everybody may who once could
+JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+TOLD: dict[int | str, dict[str, Any]] = {"default": {"description": "An error", "content": JSON}}  # else: as events
 SHOWN = ("run", "model", "position", "requested", "author", "reason")
 Params = Annotated[dict[str, Any] | None, Body()]
 
@@ -55,6 +64,26 @@ def status(s: Served, check_if_running: bool = False) -> dict[str, Any]:
     else:
         found = _without_process(s, queue, check_if_running)
     return {**found, "queue": [{key: progress[key] for key in SHOWN} for progress in queue]}
+
+
+def _place(s: Served) -> Iterator[None]:
+    with s.followers.place():
+        status(s)  # so that there is something to follow
+        yield
+
+
+@router.get("/events", response_class=EventSourceResponse, responses=TOLD, dependencies=[Depends(_place)])
+async def events(s: Served) -> AsyncIterator[dict[str, Any]]:
+    """What `GET /train/` tells, as server-sent events, whenever it changes; until no run goes on or waits."""
+    known, end = None, time.monotonic() + FOLLOW_SECONDS
+    while not s.followers.leaving:
+        told = await anyio.to_thread.run_sync(status, s)
+        if told != known:
+            yield told
+        known, goes_on = told, told["medgan"]["state"] not in ENDED or told["queue"]
+        if not goes_on or time.monotonic() > end:
+            return
+        await anyio.sleep(LOOK_SECONDS)
 
 
 @router.delete("/")

@@ -280,8 +280,11 @@ def test_training_ends_with_its_server_and_goes_on_with_the_next(models: Path, t
         assert len(http.get("/datastore/", params={"output": "train"}).json()) == len(STUDIES)
         child = training_process(server.process.pid)
         http.close()
-        server.process.terminate()
-        server.process.wait(10)
+        with server.client() as follower, follower.stream("GET", "/train/events") as answer:
+            events = answer.iter_lines()
+            assert [next(events)[:6] for _ in range(3)] == ["data: ", "", "data: "]
+            server.process.terminate()
+            server.process.wait(10)
         assert not psutil.pid_exists(child.pid)
         states = [(read_run(server.data / "runs", run) or {})["state"] for run in (first, *waiting)]
         assert states == ["interrupted", "queued"]

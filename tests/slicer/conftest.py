@@ -58,7 +58,7 @@ def workflow(clinic: Clinic, scene: Scene, user: Asked) -> Iterator[Workflow]:
     """A workflow that is connected."""
     one = Workflow(scene=scene, consent=user)
     one.wait(one.connect(clinic.server.url), 10)
-    until(one, lambda: one._poll is not None and one._poll.finished)
+    until(one, lambda: one._follow is not None and one._follow.finished)
     yield one
     one.close()
 

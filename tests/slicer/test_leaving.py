@@ -58,7 +58,7 @@ def test_another_server_is_connected_to_while_all_workers_wait(
     assert time.monotonic() - begun < SOON
     until(workflow, lambda: all(job.state == "cancelled" for job in asked))
     assert workflow.state.address == other.url and workflow.state.message.kind == "success"
-    workflow.wait(workflow.poll_training() or workflow._poll, 10)  # the workers are free again
+    workflow.wait(workflow.follow_training() or workflow._follow, 10)  # the workers are free again
 
 
 def test_another_server_is_connected_to_while_one_is_tried(scene: Scene, other: FakeServer) -> None:

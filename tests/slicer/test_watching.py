@@ -111,6 +111,7 @@ def test_the_waiting_run_is_followed_when_its_turn_comes(
     clinician: Workflow, served: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("MedGANLib.learning.TRAINING_POLL_SECONDS", 0.01)
+    served.world.pace = 0.01
     submit(clinician, 2)
     clinician.wait(clinician.start_training(MODEL), 10)
     served.world.candidate_dice = 0.88
@@ -144,7 +145,7 @@ def test_what_the_clinician_switched_to_is_no_news(clinician: Workflow, served: 
 
 
 def test_a_training_of_somebody_else_is_found(clinician: Workflow, served: TestServer) -> None:
-    until(clinician, lambda: clinician.state.serving is not None and clinician._poll.finished)
+    until(clinician, lambda: clinician.state.serving is not None and clinician._follow.finished)
     served.world._begin(Run("20261124-080000-cccc", 0.9, author="Dr B", reason="5 new labels"))
     clinician.wait(clinician.poll_serving(), 10)
     until(clinician, lambda: clinician.state.training.running)

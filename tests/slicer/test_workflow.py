@@ -71,7 +71,7 @@ def test_without_a_connection_every_action_says_so(scene: Scene) -> None:
     for action in actions:
         fails(workflow, action(), errors.SceneProblem, "no connection")
     assert not workflow.wait(workflow.connect(), 5).ok
-    assert workflow.poll_training() is None and not workflow.undo_last()
+    assert workflow.follow_training() is None and not workflow.undo_last()
     workflow.close()
 
 

@@ -117,8 +117,8 @@ def test_training_from_start_to_verdict(workflow: Workflow, clinic: Clinic) -> N
     clinic.training = [RUNNING, {"state": "promoted", "verdict": VERDICT}]
     workflow.wait(workflow.start_training("hippocampus", {"max_epochs": 2}), 10)
     assert workflow.state.training.running
-    job = workflow.poll_training()
-    assert workflow.poll_training() is None, "one question at a time"
+    job = workflow.follow_training()
+    assert workflow.follow_training() is None, "one question at a time"
     assert workflow.wait(job, 10).loss == ((1, 0.6),)
     asked = len(clinic.server.requests("GET", "/info/"))
     status = workflow.wait_for_training(20)
@@ -136,10 +136,10 @@ def test_news_older_than_the_start_do_not_count(workflow: Workflow, clinic: Clin
         exchange.answer(200, {"medgan": {"state": "promoted"}})
 
     clinic.server.on("GET", "/train/", slowly)
-    old = workflow.poll_training()
+    old = workflow.follow_training()
     workflow.wait(workflow.start_training("hippocampus"), 10)
     started.set()
-    assert workflow.wait(old, 10).state == "promoted"
+    until(workflow, lambda: old.finished)
     assert workflow.state.training.state == "starting"
 
 
@@ -149,16 +149,16 @@ def test_polling_survives_a_lost_connection(workflow: Workflow, clinic: Clinic) 
     route = clinic.server.routes[("GET", "/train/")]
     clinic.server.on("GET", "/train/", Exchange.drop)
     with pytest.raises(errors.Disconnected):
-        workflow.wait(workflow.poll_training(), 10)
+        workflow.wait(workflow.follow_training(), 10)
     clinic.server.on("GET", "/train/", route)
-    assert workflow.wait(workflow.poll_training(), 10).running
+    assert workflow.wait(workflow.follow_training(), 10).running
 
 
 @pytest.mark.parametrize(("state", "kind"), [("refused", "warning"), ("failed", "error"), ("cancelled", "info")])
 def test_how_training_can_end(workflow: Workflow, clinic: Clinic, state: str, kind: str) -> None:
     clinic.training = [RUNNING, {"state": state, "error": "Out of memory." if state == "failed" else None}]
     workflow.wait(workflow.start_training("hippocampus"), 10)
-    workflow.wait(workflow.poll_training(), 10)
+    workflow.wait(workflow.follow_training(), 10)
     workflow.wait(workflow.stop_training(), 10)
     assert workflow.state.message.kind == kind
     assert ("serving version stays" in workflow.state.message.text) == (state != "refused")
@@ -180,7 +180,7 @@ def test_training_beside_a_run(workflow: Workflow, clinic: Clinic) -> None:
     workflow.wait(workflow.next_sample(), 10)
     clinic.server.on("POST", "/infer/hippocampus", Exchange.hang)
     job = workflow.run_model("hippocampus")
-    assert workflow.wait(workflow.poll_training(), 10).running
+    assert workflow.wait(workflow.follow_training(), 10).running
     assert workflow.state.job is job
     workflow.cancel()
 
@@ -202,15 +202,15 @@ def test_a_server_that_is_away_while_it_trains_is_told_of_once(workflow: Workflo
     clinic.server.on("GET", "/train/", Exchange.drop)
     for number in range(3):
         with pytest.raises(errors.Disconnected):
-            workflow.wait(workflow.poll_training(), 10)
+            workflow.wait(workflow.follow_training(), 10)
         if not number:
             assert workflow.state.message.kind == "error"
             told.clear()
     assert told == [], "what else is said can be read"
     clinic.server.on("GET", "/train/", train)
-    assert workflow.wait(workflow.poll_training(), 10).epoch == 1
+    assert workflow.wait(workflow.follow_training(), 10).epoch == 1
     clinic.server.on("GET", "/train/", Exchange.drop)
     told.clear()
     with pytest.raises(errors.Disconnected):
-        workflow.wait(workflow.poll_training(), 10)
+        workflow.wait(workflow.follow_training(), 10)
     assert told, "that it is away again is news"

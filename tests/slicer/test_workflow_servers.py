@@ -34,7 +34,7 @@ def test_versions_training_and_ids_are_forgotten(workflow: Workflow, clinic: Cli
     clinic.training = [RUNNING]
     workflow.wait(workflow.next_sample(), 10)
     workflow.wait(workflow.versions(MODEL), 10)
-    workflow.wait(workflow.poll_training(), 10)
+    workflow.wait(workflow.follow_training(), 10)
     assert workflow.state.versions and workflow.state.training.running and workflow.state.study.image_id == "case_1"
     workflow.wait(workflow.connect(other.url), 10)
     assert workflow.state.versions == {} and workflow.state.training.state == "none"
@@ -63,7 +63,7 @@ def test_what_comes_late_from_the_first_is_not_listened_to(
     clinic.server.on("GET", "/train/", slowly)
     clinic.training = [RUNNING]
     workflow.state.training = workflow.state.training.from_json({"medgan": RUNNING})
-    late = workflow.poll_training()
+    late = workflow.follow_training()
     workflow.wait(workflow.connect(other.url), 10)
     until(workflow, lambda: bool(other.requests("GET", "/train/")))  # the second one is asked all the same
     gate.set()

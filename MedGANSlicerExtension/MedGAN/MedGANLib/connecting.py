@@ -90,17 +90,41 @@ class Connecting(Session):
 
     def _ask(self, title: str, question: Question, finish: Callable[[Any], Any], quiet: bool = False) -> Job:
         """Ask the server beside what the user waits for; what comes after a change of server is not listened to."""
+        return self._listen(title, lambda client, job: question(client, job.token), finish, lambda: quiet)
+
+    def _listen(
+        self,
+        title: str,
+        question: Callable[[MedGANClient, Job], Any],
+        finish: Callable[[Any], Any],
+        quiet: Callable[[], bool],
+        live: bool = False,
+    ) -> Job:
+        """As `_ask`; when `live`, the question may last, and what it tells by `Job.tell` goes to `finish` too.
+
+        Args:
+            title: What it does.
+            question: Called on a worker.
+            finish: Called on the main thread.
+            quiet: Whether a failure is not told, at that time.
+            live: Whether it gets a thread of its own, as it may last.
+        """
         client = self._client
 
         def answered(answer: Any) -> Any:
             return finish(answer) if client is self._client else answer
 
         def failed(error: MedGANError) -> None:
-            if client is self._client and not (quiet or isinstance(error, Cancelled)):
+            if client is self._client and not (quiet() or isinstance(error, Cancelled)):
                 self._tell(error)
 
         asked = self._jobs.submit(
-            lambda job: question(_present(client), job.token), on_error=failed, title=title, finish=answered
+            lambda job: question(_present(client), job),
+            on_error=failed,
+            title=title,
+            finish=answered,
+            at_once=live,
+            on_news=answered,
         )
         self._questions = [other for other in self._questions if not other.finished] + [asked]
         return asked

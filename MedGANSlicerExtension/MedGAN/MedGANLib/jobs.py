@@ -43,6 +43,7 @@ class Listeners:
     on_error: Callable[[MedGANError], None] = ignore
     on_progress: Callable[[float, str], None] = ignore
     finish: Callable[[Any], Any] = _same
+    on_news: Callable[[Any], None] = ignore
 
 
 class Tidy:
@@ -110,6 +111,10 @@ class Job:
         """Tell progress from the worker; delivered by the next `pump`."""
         self._mailbox.put(lambda: self._progressed(fraction, phase))
 
+    def tell(self, news: Any) -> None:
+        """Hand on what the worker learns while it goes on; delivered by the next `pump`."""
+        self._mailbox.put(lambda: None if self.finished else self._listeners.on_news(news))
+
     def run(self) -> None:
         """Do the work on the calling thread and post the outcome; nothing when it was cancelled before."""
         if not self._turn.acquire(blocking=False):
@@ -170,6 +175,7 @@ class JobQueue:
         title: str = "",
         finish: Callable[[Any], Any] = _same,
         at_once: bool = False,
+        on_news: Callable[[Any], None] = ignore,
     ) -> Job:
         """Run `work(job)` on a worker; the outcome is delivered by `pump`.
 
@@ -183,10 +189,11 @@ class JobQueue:
                 job's result; when it raises, the job has failed.
             at_once: Whether it gets a thread of its own, because what the user waits for must not wait for workers
                 that a silent server holds.
+            on_news: Called with what the work hands on by `Job.tell`, on the main thread.
         """
         if self._closed:
             raise RuntimeError("The job queue is closed.")
-        job = Job(work, self._mailbox, Listeners(on_done, on_error, on_progress, finish), title)
+        job = Job(work, self._mailbox, Listeners(on_done, on_error, on_progress, finish, on_news), title)
         self._open = [other for other in self._open if not other.finished] + [job]
         if at_once:
             self._start_own(job)

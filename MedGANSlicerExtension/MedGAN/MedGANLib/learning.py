@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from .cancel import CancelToken
 from .client import MedGANClient
 from .correcting import Correcting
-from .errors import Conflict, MedGANError, SceneProblem, TimedOut
+from .errors import Busy, Conflict, MedGANError, SceneProblem, ServerTooOld, TimedOut
 from .exports import LabelExport, export_labels
 from .jobs import Job, Tidy, Work
 from .marks import upload_params
@@ -51,8 +51,8 @@ class Learning(Correcting):
 
     author = ""
 
-    _poll: Optional[Job] = None
-    _starts = 0
+    _follow: Optional[Job] = None
+    _streams = True  # whether the server tells of each change; else it is asked
 
     def submit(self, model: str, segmentation: Any = None, volume: Any = None) -> Job:
         """Send the corrected segments as the study's final label. Result: `SubmitReceipt`.
@@ -88,7 +88,7 @@ class Learning(Correcting):
         return self._start("Submitting the label", prepare, finish)
 
     def start_training(self, model: str, settings: Optional[Mapping[str, Any]] = None) -> Job:
-        """Start training on the submitted studies, or let it wait; then `poll_training`. Result: `TrainingStatus`."""
+        """Start training on the submitted studies, or let it wait; then `follow_training`. Result: `TrainingStatus`."""
 
         def prepare() -> Work:
             client = self._server()
@@ -96,12 +96,11 @@ class Learning(Correcting):
             return lambda job: client.train_start(model, asked, job.token)
 
         def finish(status: TrainingStatus) -> TrainingStatus:
-            self._starts += 1
+            self._forget_followed()
             if status.state == "queued":
                 place = f" at place {status.position}" if status.position else ""
                 self._say("info", f"The training waits{place}.", "It starts by itself when its turn comes.")
-                self._poll = None
-                self.poll_training()
+                self.follow_training()
             else:
                 self._update(training=replace(status, queue=self.state.training.queue))
                 self._say("info", "Training has started.")
@@ -110,20 +109,37 @@ class Learning(Correcting):
 
         return self._start("Starting the training", prepare, finish)
 
-    def poll_training(self) -> Optional[Job]:
-        """Ask how training goes; call it from a timer. None while the earlier question is unanswered."""
-        if self._client is None or (self._poll and not self._poll.finished):
+    def follow_training(self) -> Optional[Job]:
+        """Keep `state.training` true from now on; call it from a timer too. None while it is followed already.
+
+        The server tells of each change until no run goes on or waits; then the job is done. One that cannot is asked
+        once for each call. Result: the last `TrainingStatus`.
+        """
+        if self._client is None or (self._follow and not self._follow.finished):
             return None
-        told = self._poll is not None and self._poll.error is not None  # once is enough while the server is away
-        quiet, starts = told or not self.state.training.running, self._starts
+        told = self._follow is not None and self._follow.error is not None  # once is enough while it is away
+        streams = self._streams
 
-        def finish(status: TrainingStatus) -> TrainingStatus:
-            return self._trained(status) if starts == self._starts else status  # else it is older than the start
+        def quiet() -> bool:
+            return told or not self.state.training.running
 
-        self._poll = self._ask(
-            "Asking about the training", lambda client, token: client.train_status(token), finish, quiet
-        )
-        return self._poll
+        def question(client: MedGANClient, job: Job) -> Tuple[TrainingStatus, bool]:
+            if streams:
+                try:
+                    return client.train_follow(lambda status: job.tell((status, True)), job.token), True
+                except (ServerTooOld, Busy):
+                    pass
+            return client.train_status(job.token), False
+
+        def finish(heard: Tuple[TrainingStatus, bool]) -> TrainingStatus:
+            status, streamed = heard
+            if asked is not self._follow:  # it is older than what was begun since
+                return status
+            self._streams = streamed
+            return self._trained(status)
+
+        self._follow = asked = self._listen("Following the training", question, finish, quiet, live=streams)
+        return asked
 
     def stop_training(self) -> Job:
         """Stop the training run; the serving version stays. Result: `TrainingStatus`."""
@@ -135,14 +151,14 @@ class Learning(Correcting):
         return self._ask("Stopping the training", question, self._trained)
 
     def wait_for_training(self, timeout: float = 3600.0) -> TrainingStatus:
-        """Poll until the training run is over; return its last status. For scripts, not for widgets.
+        """Follow until the training run is over; return its last status. For scripts, not for widgets.
 
         Raises:
             TimedOut: It still runs after `timeout` seconds.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            job = self.poll_training() or self._poll
+            job = self.follow_training() or self._follow
             if job:
                 self.wait(job, timeout)
             if not self.state.training.open:
@@ -153,9 +169,9 @@ class Learning(Correcting):
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
         """Ask about training too: a run that was started earlier, or by somebody else, may be going on."""
         report = super()._connected(outcome)
-        self._poll = None  # its answer is another server's
+        self._follow, self._streams = None, True  # its answer is another server's
         if report.ok:
-            self.poll_training()
+            self.follow_training()
         return report
 
     def _unsubmitted(self, volume: Any) -> Tuple[str, ...]:
@@ -195,6 +211,11 @@ class Learning(Correcting):
             )
 
         return Tidy([file], work)
+
+    def _forget_followed(self) -> None:
+        if self._follow:
+            self._follow.cancel()
+        self._follow = None
 
     def _training_asked(self) -> None:
         """Called after a training was started or queued; later layers follow what comes of it."""

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Tuple
+import json
+from typing import Any, Callable, Mapping, Optional, Tuple
 from urllib.parse import quote
 
-from .calls import ServerCalls
+from .calls import ServerCalls, too_old_or
 from .cancel import CancelToken
-from .errors import NotFound
+from .errors import MedGANError, NotAMedGANServer, NotFound
+from .events import MEDIA_TYPE, event_data
 from .histories import LabelHistory
+from .jobs import ignore
 from .multipart import JsonBody
 from .records import TrainingStatus, VersionList
 from .reviews import ReviewList
 from .servings import Serving
+from .transport import Reply
 from .verdicts import MarkedStudies
 
 FINAL = "final"
 """Tag of the labels that models learn from."""
+NO_TRAINING = "no_training"
 NO_HISTORY = "This server keeps no history of labels."
+
+
+SILENCE = 45.0
+"""Seconds without an event, or a sign of life, after which a stream is taken for dead; a server gives one every 15."""
+
+
+def _of_kind(reply: Reply, kind: str) -> Reply:
+    if not reply.content_type.startswith(kind):
+        raise NotAMedGANServer("Something answered, but not with events.", "Check the address and the port.")
+    return reply
 
 
 def _quoted(name: str) -> str:
@@ -60,6 +75,37 @@ class LearningCalls(ServerCalls):
             return TrainingStatus.from_json(self._json("GET", "/train/", cancel=cancel))
         except NotFound:
             return TrainingStatus(state="none")
+
+    def train_follow(
+        self, tell: Callable[[TrainingStatus], None] = ignore, cancel: Optional[CancelToken] = None
+    ) -> TrainingStatus:
+        """Hear of the training as it goes on; blocks until no run goes on or waits, or the server ends the stream.
+
+        Args:
+            tell: Called with every status that the server sends.
+            cancel: Ends the call.
+
+        Returns:
+            The last status; `state` is `none` when nothing was ever trained.
+
+        Raises:
+            ServerTooOld: The server has no stream; ask for `train_status` from time to time.
+            Busy: Too many follow.
+        """
+        status = TrainingStatus(state="none")
+        request = self._request("GET", "/train/events", cancel=cancel)
+        request.timeout, request.deadline = max(request.timeout, SILENCE), None
+        try:
+            with self._transport.exchange(request) as reply:
+                for data in event_data(_of_kind(reply, MEDIA_TYPE).blocks()):
+                    status = TrainingStatus.from_json(json.loads(data))
+                    tell(status)
+        except MedGANError as error:
+            if error.code != NO_TRAINING:
+                raise too_old_or(error, "This server does not stream its training's progress.") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise NotAMedGANServer("The server's events cannot be read.", "Check its version.") from error
+        return status
 
     def train_stop(self, cancel: Optional[CancelToken] = None) -> None:
         """Stop the training run; nothing of it is promoted."""

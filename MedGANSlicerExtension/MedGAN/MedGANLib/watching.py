@@ -84,7 +84,7 @@ class Watching(Reviewing):
             if item.model in self.state.versions:
                 self.versions(item.model)
         if serving.training and not self.state.training.open:
-            self.poll_training()
+            self.follow_training()
         return serving
 
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
@@ -110,7 +110,7 @@ class Watching(Reviewing):
         super()._submitted_to(receipt)
         self.poll_serving()
         if receipt.training:
-            self.poll_training()
+            self.follow_training()
 
     def _trained(self, status: TrainingStatus) -> TrainingStatus:
         before = _ended_or_begun(self.state.training)

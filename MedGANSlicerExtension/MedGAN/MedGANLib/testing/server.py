@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Mapping, Optional, Tuple, Type
+from typing import Any, Iterator, Mapping, Optional, Tuple, Type
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -136,6 +136,15 @@ class Handler(DicomRoutes, ServiceRoutes, BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_events(self, documents: Iterator[Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for document in documents:
+            self.wfile.write(f"data: {json.dumps(document)}\n\n: a sign of life\n\n".encode())
+        self.close_connection = True
 
     def _json(self, content: Any, status: int = 200) -> None:
         self._send(json.dumps(content).encode(), "application/json", status)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping
+import time
+from typing import Any, Dict, Iterator, Mapping
 
 from .world import Refusal, World
 
 SERVICE_ROUTES = (
     ("GET", r"/serving", "serving"),
     ("GET", r"/review/([^/]+)", "review"),
+    ("GET", r"/train/events", "train_events"),
     ("GET", r"/train/runs", "train_runs"),
     ("DELETE", r"/train/runs/([^/]+)", "train_cancel"),
     ("GET", r"/datastore/label/history", "label_history"),
@@ -28,6 +30,9 @@ class ServiceRoutes:
     def _json(self, content: Any, status: int = 200) -> None:
         raise NotImplementedError
 
+    def _send_events(self, documents: Iterator[Any]) -> None:
+        raise NotImplementedError
+
     def serving(self, body: bytes) -> None:
         """GET /serving."""
         self._json(self.world.serving_json())
@@ -35,6 +40,19 @@ class ServiceRoutes:
     def review(self, model: str, body: bytes) -> None:
         """GET /review/{model}."""
         self._json(self.world.review_json(model))
+
+    def train_events(self, body: bytes) -> None:
+        """GET /train/events; every event moves the run one epoch on."""
+        self.world.advance()
+        self.world.training_json()  # so that there is one
+        self._send_events(self._training_events())
+
+    def _training_events(self) -> Iterator[Any]:
+        yield self.world.training_json()
+        while (self.world.run and self.world.run.running) or self.world.queue:
+            time.sleep(self.world.pace)
+            self.world.advance()
+            yield self.world.training_json()
 
     def train_runs(self, body: bytes) -> None:
         """GET /train/runs."""

@@ -72,6 +72,7 @@ class World:
 
     Attributes:
         infer_seconds: How long a run of the model, or an export, takes; it can be cancelled.
+        pace: Seconds between two events of a training.
         candidate_dice: What the next training run reaches; below the serving version's it is refused.
         trouble: Path prefix -> refusal that is answered instead.
         token: Access token that requests must carry, or empty.
@@ -100,6 +101,7 @@ class World:
         exports: Query, params and name of the file of each export as DICOM.
     """
 
+    pace: float = 0.2
     infer_seconds: float = 0.0
     candidate_dice: float = 0.87
     trouble: Dict[str, Refusal] = field(default_factory=dict)
