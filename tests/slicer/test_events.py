@@ -24,7 +24,8 @@ PROMOTED = {"state": "promoted", "run": "a", "epoch": 3, "epochs": 3}
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_events_come_out_however_they_are_cut(size: int) -> None:
-    text = ': a sign of life\n\ndata: {"a":\ndata: "\u00e9"}\nid: 7\n\n\nevent: x\r\ndata:plain\r\n\r\ndata: cr\r\rdata: lost'
+    text = ': a sign of life\n\ndata: {"a":\ndata: "\u00e9"}\nid: 7\n\n\n'
+    text += "event: x\r\ndata:plain\r\n\r\ndata: cr\r\rdata: lost"
     raw = text.encode()
     blocks = [raw[start : start + size] for start in range(0, len(raw), size)]
     assert list(event_data(blocks)) == ['{"a":\n"\u00e9"}', "plain", "cr"]
