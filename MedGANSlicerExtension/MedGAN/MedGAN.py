@@ -70,7 +70,7 @@ class MedGAN(ScriptedLoadableModule):
         parent.helpText = _(
             "Runs generative models on a MedGAN server: segment, reconstruct, synthesise, find anomalies. "
             "Correct the result, submit it, and let the model learn from it. For research, not for diagnosis. "
-            '<a href="https://github.com/medgan/MedGAN#readme">Manual</a>.'
+            '<a href="https://github.com/medgan/MedGAN/blob/main/docs/clinicians.md">Manual</a>.'
         )
         parent.acknowledgementText = _("Built on MONAI, MONAI Label and 3D Slicer.")
         slicer.app.connect("startupCompleted()", register_sample_data)
