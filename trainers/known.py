@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 
-from trainers.data.sets import Entry
+from trainers.data.sets import DataSet, Entry
 from trainers.spec import ModelSpec
 
+PATTERN = "patient_pattern"
 HASH_DIGITS = 16
 """Hexadecimal digits that stand for a patient: of a million, two have the same in one of 40 million sets."""
+
+
+def named_by(data: DataSet) -> dict[str, str]:
+    """What a spec keeps of how patients were named, for them to be known again: the pattern, if there is one."""
+    return {PATTERN: data.patient_pattern} if data.patient_pattern else {}
+
+
+def pattern_of(spec: ModelSpec) -> str:
+    """The pattern by which a model's patients were named; empty if there was none."""
+    return str(spec.training.get(PATTERN, ""))
 
 
 def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:

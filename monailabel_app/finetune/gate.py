@@ -63,7 +63,8 @@ class Verdict:
 def compare(name: str, before: Scores, after: Scores, limit: float, label_limit: float | None = None) -> list[Check]:
     """Compares two versions on the same cases, and of these on the labels that both have a figure for.
 
-    A label that is neither there nor found has no figure: a mean without it must not stand beside one with it.
+    A label that is neither there nor found has no figure: a mean without it must not stand beside one with it. If only
+    the candidate finds it, the serving version was right and counts with 1; the other way round nothing is gained.
 
     Args:
         name: `validation`, `trusted` or `reference`.
@@ -97,15 +98,15 @@ def decide(checks: Sequence[Check]) -> Verdict:
 
 
 def _in_both(before: Scores, after: Scores) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Mean Dice of each label, before and after, over the cases where both are finite; None if there are none."""
+    """Mean Dice of each label, before and after, over the cases where the latter is finite; None if there are none."""
     later = {case["id"]: case["dice"] for case in after.per_case if isinstance(case, Mapping)}
     found: dict[str, list[tuple[float, float]]] = {}
     for case in before.per_case:
         if isinstance(case, Mapping):
             for label, old in case["dice"].items():
                 new = later.get(case["id"], {}).get(label, math.nan)
-                if math.isfinite(old) and math.isfinite(new):
-                    found.setdefault(label, []).append((old, new))
+                if math.isfinite(new):
+                    found.setdefault(label, []).append((old if math.isfinite(old) else 1.0, new))
     if not found:
         return None
     old, new = ({label: _average(p[part] for p in pairs) for label, pairs in found.items()} for part in (0, 1))

@@ -95,10 +95,17 @@ def test_a_figure_that_falls_out_of_the_mean_does_not_raise_it() -> None:
 
 
 def test_one_label_of_one_case_is_left_out_alone() -> None:
-    before, after = of_cases((0.8, 0.6), (0.8, NAN)), of_cases((0.8, 0.6), (0.7, 1.0))
+    before, after = of_cases((0.8, 0.6), (0.8, 0.0)), of_cases((0.8, 0.6), (0.7, NAN))
     mean, a, b = compare("validation", before, after, 0.0, 0.02)
     assert (mean.before, mean.after) == (0.7, 0.675) and not mean.passed
-    assert (a.before, a.after, b.before, b.after) == (0.8, 0.75, 0.6, 0.6)
+    assert (a.before, a.after, b.before, b.after) == (0.8, 0.75, 0.6, 0.6), "b is no longer invented: nothing gained"
+
+
+def test_a_label_that_the_candidate_invents_counts_against_it() -> None:
+    before, after = of_cases((0.8, 0.6), (0.8, NAN)), of_cases((0.9, 0.7), (0.9, 0.0))
+    mean, a, b = compare("validation", before, after, 0.0, 0.02)
+    assert (a.before, a.after, b.before, b.after) == (0.8, 0.9, 0.8, 0.35)
+    assert not mean.passed and not b.passed
 
 
 def test_nothing_measured_promotes_nothing() -> None:

@@ -14,9 +14,11 @@ from rich.table import Table
 from trainers.commands.shared import (
     HIGHEST_SEED,
     BatchSize,
+    Classes,
     Device,
     Json,
     Kind,
+    KnownPattern,
     LearningRate,
     Mendable,
     Model,
@@ -26,6 +28,7 @@ from trainers.commands.shared import (
     command_line,
     console,
     explained,
+    known_pattern,
     open_told,
     write_report,
 )
@@ -50,6 +53,7 @@ def train_anomaly(
     kind: Kind = "auto",
     normal: Normal = "",
     patient_pattern: PatientPattern = "",
+    classes: Classes = None,
     steps: Annotated[int, typer.Option(help="Steps of restorer and judge; 0 takes the recipe's.", min=0)] = 0,
     batch_size: BatchSize = 0,
     learning_rate: LearningRate = 0.0,
@@ -69,8 +73,7 @@ def train_anomaly(
         normal=normal or recipe.normal,
     ).seeded(seed)
     with explained(), console_monitor() as monitor:
-        images = open_told(data, kind, patient_pattern)
-        report = train(recipe, images, out, command_line(), monitor, patient_pattern)
+        report = train(recipe, open_told(data, kind, patient_pattern, classes), out, command_line(), monitor)
     if report:
         _show(report, out)
 
@@ -84,12 +87,7 @@ def evaluate_anomaly(
     json: Json = None,
     kind: Kind = "auto",
     normal: Normal = "",
-    patient_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="As for train; by default that of the model's training. Empty takes each file for a patient."
-        ),
-    ] = None,
+    patient_pattern: KnownPattern = None,
     lesions: Annotated[
         int, typer.Option(help="Put simulated lesions into so many of the normal images as well.", min=0)
     ] = 0,
@@ -127,15 +125,8 @@ def _anomaly_spec(folder: Path) -> ModelSpec:
 
 def _opened(spec: ModelSpec, data: Path, kind: str, normal: str, pattern: str | None) -> Examined:
     """The images, with patients named as they were for the training unless another pattern is given."""
-    learned_with = str(spec.training.get("patient_pattern", ""))
-    normal = normal or str(spec.training.get("normal", ""))
-    try:
-        return open_examined(data, kind, normal, learned_with if pattern is None else pattern)
-    except CasesError as error:
-        if pattern is None and "patient_pattern" in str(error):
-            hint = "The pattern is that of the model's training; --patient-pattern gives another, or an empty one none."
-            raise CasesError(f"{error} {hint}") from error
-        raise
+    with known_pattern(spec, pattern) as learned_with:
+        return open_examined(data, kind, normal or str(spec.training.get("normal", "")), learned_with)
 
 
 def _show(report: Mapping[str, Any], folder: Path) -> None:

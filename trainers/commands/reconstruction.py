@@ -18,6 +18,7 @@ from trainers.commands.shared import (
     Device,
     Json,
     Kind,
+    KnownPattern,
     LearningRate,
     Mendable,
     Model,
@@ -27,6 +28,7 @@ from trainers.commands.shared import (
     command_line,
     console,
     explained,
+    known_pattern,
     open_aligned_told,
     open_told,
     write_report,
@@ -114,7 +116,7 @@ def evaluate_reconstruction(
     ] = None,
     json: Json = None,
     kind: Kind = "auto",
-    patient_pattern: PatientPattern = "",
+    patient_pattern: KnownPattern = None,
     seed: Annotated[int, typer.Option(help="Seed of masks and noise.", min=0, max=HIGHEST_SEED)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -129,11 +131,13 @@ def evaluate_reconstruction(
         if spec.preprocess.get("measurement") == FUSION:
             if target:
                 raise Mendable("Nobody knows the true fused image, so there is no --target for fusion.")
-            _evaluate_fusion(folder, Images(data, inputs or (), kind, modality or (), patient_pattern), json, device)
+            with known_pattern(spec, patient_pattern) as pattern:
+                _evaluate_fusion(folder, Images(data, inputs or (), kind, modality or (), pattern), json, device)
         elif modality:
             raise Mendable(f"{spec.name} has its modalities from its spec; leave --modality out.")
         else:
-            opened, channels = _open(spec, data, inputs or (), target, kind, patient_pattern)
+            with known_pattern(spec, patient_pattern) as pattern:
+                opened, channels = _open(spec, data, inputs or (), target, kind, pattern)
             _evaluate(folder, opened, channels, json, seed, device)
 
 

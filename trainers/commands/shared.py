@@ -6,7 +6,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,8 @@ from trainers.data.volumes import VolumeError
 from trainers.devices import DeviceError
 from trainers.files import atomic_write_json
 from trainers.fit import CheckpointMismatch
-from trainers.spec import ModelNotAvailable
+from trainers.known import PATTERN, pattern_of
+from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.synthesis.generate import NotEmpty
 
 HIGHEST_SEED = 2**62  # torch takes 64 bits, and the images that follow have higher ones
@@ -76,6 +78,17 @@ PatientPattern = Annotated[
         "Give the same to train and to evaluate."
     ),
 ]
+KnownPattern = Annotated[
+    str | None,
+    typer.Option(help="As for train; by default that of the model's training. Empty takes each file for a patient."),
+]
+Classes = Annotated[
+    bool | None,
+    typer.Option(
+        "--classes/--patients",
+        help="Whether the sub-folders of a folder of images are classes or patients; by default their names tell.",
+    ),
+]
 Out = Annotated[
     Path,
     typer.Option(help="Folder for weights, spec and card; a stopped run there goes on.", callback=place_for_folder),
@@ -99,11 +112,28 @@ class explained:  # noqa: N801 - reads as a statement
             raise typer.Exit(2) from error
 
 
-def open_told(path: Path, kind: str, patient_pattern: str = "") -> DataSet:
+def open_told(path: Path, kind: str, patient_pattern: str = "", classes: bool | None = None) -> DataSet:
     """Opens a data set, and tells what people should know of how it was read; raises as `open_data`."""
-    data = open_data(path, kind, **({"patient_pattern": patient_pattern} if patient_pattern else {}))
+    given: dict[str, Any] = {"patient_pattern": patient_pattern} if patient_pattern else {}
+    data = open_data(path, kind, **given, **({} if classes is None else {"classes": classes}))
     warn(data.name, data.notes)
     return data
+
+
+@contextmanager
+def known_pattern(spec: ModelSpec, given: str | None) -> Iterator[str]:
+    """The pattern by which to name patients so that a model's own are known again: `given`, else that of its training.
+
+    Raises:
+        CasesError: the latter does not fit; with a hint.
+    """
+    try:
+        yield pattern_of(spec) if given is None else given
+    except CasesError as error:
+        if given is None and PATTERN in str(error):
+            hint = "The pattern is that of the model's training; --patient-pattern gives another, or an empty one none."
+            raise CasesError(f"{error} {hint}") from error
+        raise
 
 
 def open_aligned_told(folders: Sequence[Path], kind: str, patient_pattern: str = "") -> DataSet:

@@ -13,9 +13,11 @@ from rich.table import Table
 from trainers.commands.shared import (
     HIGHEST_SEED,
     BatchSize,
+    Classes,
     Device,
     Json,
     Kind,
+    KnownPattern,
     Mendable,
     Model,
     Out,
@@ -26,6 +28,7 @@ from trainers.commands.shared import (
     console,
     explained,
     finite,
+    known_pattern,
     open_told,
     place_for_folder,
     warn,
@@ -55,6 +58,7 @@ def train_synthesis(
     ] = "",
     kind: Kind = "auto",
     patient_pattern: PatientPattern = "",
+    classes: Classes = None,
     window: Annotated[
         str, typer.Option(help="Size of the images, voxels, e.g. 64x64 or 32x48x32; empty is the recipe's.")
     ] = "",
@@ -74,7 +78,7 @@ def train_synthesis(
 ) -> None:
     """Train a GAN, then measure it and audit its privacy on patients kept away. Several GPUs: start with torchrun."""
     with explained(), console_monitor() as monitor:
-        images, size = open_told(data, kind, patient_pattern), _window(window)
+        images, size = open_told(data, kind, patient_pattern, classes), _window(window)
         recipe = _recipe(model, preset, size, lambda: recipe_for(images, preset, size, spacing, masks))
         changes: dict[str, Any] = {
             "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "threads": threads,
@@ -95,7 +99,8 @@ def evaluate_synthesis(
     ] = None,
     json: Json = None,
     kind: Kind = "auto",
-    patient_pattern: PatientPattern = "",
+    patient_pattern: KnownPattern = None,
+    classes: Classes = None,
     seed: Annotated[int, typer.Option(help="Seed of the first image.", min=0, max=HIGHEST_SEED)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -106,14 +111,15 @@ def evaluate_synthesis(
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         spec = _synthesis_spec(folder)
-        entries = open_told(real, kind, patient_pattern).entries
+        with known_pattern(spec, patient_pattern) as learned_with:
+            entries = open_told(real, kind, learned_with, classes).entries
         unknown, known = split_known(spec, entries)
         if not unknown:
             raise CasesError(all_known(spec, entries, "images", str(real)))
         if may_be_known(spec, entries):
             warn(real.name, [UNSURE.format(name=spec.name)])
         if training is not None:
-            known = open_told(training, kind, patient_pattern).entries
+            known = open_told(training, kind, learned_with, classes).entries
         try:
             report = evaluate(folder, unknown, n, known, seed, monitor, device).as_dict()
         except ValueError as error:

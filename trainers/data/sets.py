@@ -59,6 +59,7 @@ class DataSet:
         dimensions: 2 or 3. units: of intensities: `HU`, `SUV`, `0-255` or `arbitrary`.
         parts: the set's own parts by name, as lists of entry ids, where it comes with some (train, val, test).
         notes: what people should know of how it was read, e.g. how many images were left out and why.
+        patient_pattern: the regular expression that tells its patients; empty if none does.
     """
 
     name: str
@@ -70,3 +71,4 @@ class DataSet:
     units: str = "arbitrary"
     parts: Mapping[str, list[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    patient_pattern: str = ""

@@ -19,7 +19,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder, data = tmp_path_factory.mktemp("anomaly") / "model", pictures()
     data.entries.append(replace(pictures(0, 9).entries[-1], target=None))
-    assert train(recipe(steps=250), data, folder, "a command", patient_pattern="[a-z][0-9]+") is not None
+    assert train(recipe(steps=250), replace(data, patient_pattern="[a-z][0-9]+"), folder, "a command") is not None
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def open_data(path: Path | str, kind: str = "auto", **options: Any) -> DataSet:
     _check_options(kind, options)
     data = READERS[kind].open(path, **options)
     _check_ids(data)
-    return data
+    return replace(data, patient_pattern=options.get("patient_pattern") or "")
 
 
 def recognise(path: Path) -> str:

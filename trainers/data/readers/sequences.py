@@ -87,7 +87,10 @@ def open_aligned(folders: Sequence[Path | str], patient_pattern: str | None = No
     ]
     dimensions, units = (2, "0-255") if flat else (3, "arbitrary")
     notes = () if patient_pattern else ("No patient_pattern is given, so patients go by the file names.",)
-    return DataSet(" + ".join(channels), entries, tuple(channels), dimensions=dimensions, units=units, notes=notes)
+    return DataSet(
+        " + ".join(channels), entries, tuple(channels), dimensions=dimensions, units=units, notes=notes,
+        patient_pattern=patient_pattern or "",
+    )  # fmt: skip
 
 
 def read_aligned(files: Sequence[Path]) -> Sample:

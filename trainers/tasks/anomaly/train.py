@@ -17,6 +17,7 @@ from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet, Entry
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
+from trainers.known import named_by
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, plain, save_weights
@@ -46,7 +47,6 @@ def train(
     out: Path,
     command: str = "",
     monitor: Monitor = Monitor(),
-    patient_pattern: str = "",
 ) -> dict[str, Any] | None:
     """Trains a recipe on the healthy images of a set and writes weights, spec, card and split to `out`.
 
@@ -60,7 +60,6 @@ def train(
         out: the model's folder.
         command: that made it, for the card.
         monitor: see `trainers.fit.fit`; also hears `stage`.
-        patient_pattern: that `data` was opened with; the spec keeps it, for patients to be known again.
 
     Returns:
         The figures, as `trainers.tasks.anomaly.report` gives them; None in all processes but the first.
@@ -85,7 +84,7 @@ def train(
         methods, stages = trainer.methods()
         if world.rank > 0:
             return None
-        spec = _spec(recipe, trainer.described, split, stages, {"command": command, "patient_pattern": patient_pattern})
+        spec = _spec(recipe, trainer.described, split, stages, {"command": command, **named_by(data)})
         spec = spec.replace(calibration=calibrate(spec, methods, split.validation))
         spec.save(out)
         report = finish(spec, out, split.test, unseen(data, good, split), monitor, left_out(data, good, split))

@@ -121,7 +121,8 @@ def _finish(
     monitor: Monitor,
 ) -> list[Report]:  # fmt: skip
     monitor.report(stage="measuring")
-    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=recipe.record(split, stages, command, METRIC))
+    training = recipe.record(data, split, stages, command, METRIC)
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=training)
     spec.save(out)
     fuser = Fuser(out)
     reports = evaluate(fuser, data, split.test, monitor=monitor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json
 from trainers.fit import FitConfig
+from trainers.known import named_by
 from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
@@ -58,12 +58,15 @@ class TwoStageRecipe:
         """The loop's settings for the adversarial weights."""
         return replace(self.fit, steps=self.steps, learning_rate=self.fit.learning_rate / 4, betas=(0.5, 0.99))
 
-    def record(self, split: DataSplit, stages: dict[str, Stage], command: str, metric: str) -> dict[str, Any]:
+    def record(
+        self, data: DataSet, split: DataSplit, stages: dict[str, Stage], command: str, metric: str
+    ) -> dict[str, Any]:
         """What a spec tells of the training; `metric` is what was watched."""
         parts = {"train": split.train, "validation": split.validation, "test": split.test}
         watched = f"validation_{metric}_by_step"
         return {
             "command": command,
+            **named_by(data),
             "patients": {part: sorted({e.patient for e in entries}) for part, entries in parts.items()},
             "minutes": {name: stage["minutes"] for name, stage in stages.items()},
             watched: {name: stage[watched] for name, stage in stages.items()},
@@ -117,7 +120,7 @@ def train(
         stages[GAN] = _adversarial_stage(recipe, images, watched, out, monitor)
         if world.rank > 0:
             return None
-        return _finish(recipe, split, stages, out, command, monitor, data.channels)
+        return _finish(recipe, data, split, stages, out, command, monitor)
 
 
 def _read(
@@ -167,22 +170,23 @@ def _adversarial_stage(
 
 def _finish(
     recipe: ReconstructionRecipe,
+    data: DataSet,
     split: DataSplit,
     stages: dict[str, Stage],
     out: Path,
     command: str,
     monitor: Monitor,
-    channels: Sequence[str],
 ) -> Report:
     monitor.report(stage="measuring")
-    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=recipe.record(split, stages, command, METRIC))
+    training = recipe.record(data, split, stages, command, METRIC)
+    spec = recipe.spec.replace(parts={GAN: recipe.spec.network}, training=training)
     spec.save(out)
     reconstructor = Reconstructor(out)
-    report = evaluate(reconstructor, split.test, monitor, channels=channels)
+    report = evaluate(reconstructor, split.test, monitor, channels=data.channels)
     measured = spec.replace(metrics=card_metrics(report))
     measured.save(out)
     atomic_write_json(out / FIGURES_FILE, report.as_dict())
-    save_comparison(out / PICTURE_FILE, reconstructor, split.test[:SHOWN], channels)
+    save_comparison(out / PICTURE_FILE, reconstructor, split.test[:SHOWN], data.channels)
     write_card(measured, out, picture=PICTURE_FILE)
     return report
 

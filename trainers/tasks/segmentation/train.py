@@ -18,6 +18,7 @@ from trainers.data.cases import Case, CasesError, Split, find_cases, hash_fracti
 from trainers.data.readers.base import patient_of
 from trainers.distributed import World
 from trainers.fit import CHECKPOINT_FILE, History, fit
+from trainers.known import pattern_of
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.recipes import Recipe
@@ -114,7 +115,7 @@ def choose_cases(data: Path, spec: ModelSpec, part: Part) -> list[Case]:
 def warnings_of(spec: ModelSpec, cases: Sequence[Case]) -> list[str]:
     """What must be known of figures on cases of whom a model may have seen some: a sentence, or none."""
     split = spec.training.get("split", {})
-    pattern = str(spec.training.get("patient_pattern", ""))
+    pattern = pattern_of(spec)
     seen = {part: {_patient(id, pattern) for id in ids} for part, ids in split.items()}
     count = {part: sum(_patient(case.id, pattern) in ids for case in cases) for part, ids in seen.items()}
     learned, watched = count.get("train", 0), count.get("validation", 0)

@@ -21,7 +21,7 @@ from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json, read_json
 from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, History, fit
-from trainers.known import hashes_of
+from trainers.known import hashes_of, named_by
 from trainers.metrics.encoder import describe_encoder, train_encoder
 from trainers.monitor import Monitor
 from trainers.networks import load
@@ -95,7 +95,8 @@ def _stages(recipe: SynthesisRecipe, data: DataSet, out: Path, command: str, mon
     if World.from_environment().rank > 0:
         return None
     save_weights(task.settled(averaged["generator"]), out / WEIGHTS_FILE)
-    record = _record(recipe, split, history, command, time.process_time() - cpu) | _statistics(recipe, learned)
+    record = _record(recipe, split, history, command, time.process_time() - cpu)
+    record |= named_by(data) | _statistics(recipe, learned)
     told = recipe.spec.classes if task.preset.condition else []  # others cannot be asked for a class
     spec = recipe.spec.replace(
         network=task.described[0], parts=parts, preprocess=plain(asdict(recipe.preprocess)), training=record,
