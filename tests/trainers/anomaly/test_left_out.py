@@ -108,7 +108,7 @@ def test_healthy_images_are_known_again_when_their_folder_was_a_class(tmp_path: 
 def test_training_stores_its_pattern(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ModelSpec.load(model).training["patient_pattern"] == "[a-z][0-9]+"
     given = []
-    monkeypatch.setattr(command, "train", lambda *words: given.append(words[5]))
+    monkeypatch.setattr(command, "train", lambda *words: given.append(words[1].patient_pattern))
     write(tmp_path / "eyes", ["1_Patient1_L", "1_Patient1_R"])
     words = ["--data", str(tmp_path / "eyes"), "--out", str(tmp_path / "m"), "--patient-pattern", PATTERN]
     assert CliRunner().invoke(app, ["train", "anomaly", *words]).exit_code == 0 and given == [PATTERN]

@@ -177,3 +177,21 @@ def test_a_volume_that_cannot_be_measured_is_named(
     result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
     assert result.exit_code == 2, result.output
     assert "small_one: " in result.stderr and message in result.stderr
+
+
+def test_evaluation_names_patients_as_the_training_did(
+    clinic: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a patient's other name would be nobody's, and training patients would be measured on."""
+    out, found, pattern = tmp_path / "m", tmp_path / "found.json", "patient_([0-9]+)"
+    data = ("--data", clinic / "images")
+    run("train", "reconstruction", *data, "--out", out, "--steps", "2", "--adversarial-steps", "1",
+        "--patient-pattern", pattern)  # fmt: skip
+    training = ModelSpec.load(out).training
+    assert training["patient_pattern"] == pattern and set(training["patients"]["test"]) < {
+        f"{n:02d}" for n in range(10)
+    }
+    run("evaluate", "reconstruction", "--model", out, *data, "--json", found)
+    assert json.loads(found.read_text())["cases"] == 3, "those of the test"
+    run("evaluate", "reconstruction", "--model", out, *data, "--json", found, "--patient-pattern", "")
+    assert json.loads(found.read_text())["cases"] == PATIENTS, "as was asked for"

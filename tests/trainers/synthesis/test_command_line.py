@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.trainers.synthesis.conftest import squares
 from tests.trainers.test_command_line import run
 from trainers.__main__ import app
 from trainers.data.readers import open_data
+from trainers.data.sets import DataSet
 from trainers.recipes import SYNTHESIS_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.synthesis import SynthesisRecipe
@@ -140,3 +142,17 @@ def test_images_that_may_be_known_are_told(picture_model: Path, archive: Path, t
 def test_list_shows_presets_and_synthesis_recipes() -> None:
     printed = " ".join(run("list").split())
     assert "chest_xray_synthesis" in printed and "wgan-gp, cgan, acgan, default" in printed
+
+
+def test_sub_folders_are_what_they_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[DataSet] = []
+    monkeypatch.setattr("trainers.commands.synthesis.train", lambda recipe, data, *_: given.append(data))
+    for name in ("001", "002"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (16, 16)).save(tmp_path / "data" / name / f"{name}-{number}.png")
+    for option in ("--classes", "--patients"):
+        run("train", "synthesis", "--data", tmp_path / "data", "--out", tmp_path / "out", "--window", "16x16", option)
+    classes, patients = given
+    assert classes.classes == ("001", "002") and len({e.patient for e in classes.entries}) == 6
+    assert patients.classes == () and {e.patient for e in patients.entries} == {"001", "002"}
