@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
+import anyio
+
 from monailabel_app.errors import QUEUE_FULL, MedGANError
 
 MOST = 64
+THREADS = 2  # for all of them
+LOOK_SECONDS = 0.5
 HINT = "Ask for GET /train/ from time to time instead."
 
 
@@ -25,6 +31,9 @@ class Followers:
     def __init__(self, most: int = MOST) -> None:
         self._places = threading.BoundedSemaphore(most)
         self._leaving = threading.Event()
+        self._look = threading.Lock()
+        self._seen: tuple[float, Any] = (-math.inf, None)
+        self.threads = anyio.CapacityLimiter(THREADS)
 
     @property
     def leaving(self) -> bool:
@@ -38,12 +47,19 @@ class Followers:
     @contextmanager
     def place(self) -> Iterator[None]:
         """A follower's place. Raises MedGANError `busy` if none is left."""
-        if not self._places.acquire(blocking=False):
+        if self.leaving or not self._places.acquire(blocking=False):
             raise MedGANError("busy", "Too many clients follow the training.", HINT, status=QUEUE_FULL)
         try:
             yield
         finally:
             self._places.release()
+
+    def look(self, make: Callable[[], Any], fresh: bool) -> Any:
+        """What `make` gives, for all who ask in a while together; `fresh` if it is not to be of before the question."""
+        with self._look:
+            if fresh or time.monotonic() - self._seen[0] >= LOOK_SECONDS:
+                self._seen = (time.monotonic(), make())
+            return self._seen[1]
 
     @contextmanager
     def until_the_end(self) -> Iterator[None]:

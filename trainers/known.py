@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 
-from trainers.data.sets import DataSet, Entry
+from trainers.data.sets import CLASSES, DataSet, Entry
 from trainers.spec import ModelSpec
 
-PATTERN = "patient_pattern"
+PATTERN, SUB_FOLDERS = "patient_pattern", "sub_folders"
 HASH_DIGITS = 16
 """Hexadecimal digits that stand for a patient: of a million, two have the same in one of 40 million sets."""
 
 
 def named_by(data: DataSet) -> dict[str, str]:
-    """What a spec keeps of how patients were named, for them to be known again: the pattern, if there is one."""
-    return {PATTERN: data.patient_pattern} if data.patient_pattern else {}
+    """What a spec keeps of how patients were named, for them to be known again: what was said of it, if anything."""
+    said = {PATTERN: data.patient_pattern, SUB_FOLDERS: data.sub_folders}
+    return {key: value for key, value in said.items() if value}
 
 
 def pattern_of(spec: ModelSpec) -> str:
     """The pattern by which a model's patients were named; empty if there was none."""
     return str(spec.training.get(PATTERN, ""))
+
+
+def classes_of(spec: ModelSpec) -> bool | None:
+    """What sub-folders were said to be at a model's training: classes (True) or patients (False); None if nothing."""
+    said = spec.training.get(SUB_FOLDERS)
+    return None if said is None else said == CLASSES
 
 
 def split_known(spec: ModelSpec, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:

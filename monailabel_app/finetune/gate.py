@@ -61,7 +61,7 @@ class Verdict:
 
 
 def compare(name: str, before: Scores, after: Scores, limit: float, label_limit: float | None = None) -> list[Check]:
-    """Compares two versions on the same cases, and of these on the labels that both have a figure for.
+    """Compares two versions on the same cases, and of these on the labels that the candidate has a figure for.
 
     A label that is neither there nor found has no figure: a mean without it must not stand beside one with it. If only
     the candidate finds it, the serving version was right and counts with 1; the other way round nothing is gained.

@@ -142,10 +142,11 @@ class TrainingQueue:
 
     def progress(self, run: str) -> dict[str, Any]:
         """A run's progress, with its place among those that wait. Raises MedGANError `unknown_run`."""
+        position = self._position(run)  # first: it waits while a run is being ended, which what is read then tells
         known = read_run(self._runs, run) if is_lookup(run) else None
         if known is None:
             raise MedGANError("unknown_run", f"There is no training run {run[:80]!r}.")
-        return {**known, "position": self._position(run)}
+        return {**known, "position": position}
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """The progress of the newest runs, newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import anyio
@@ -15,6 +16,7 @@ from monailabel_app import processes
 from monailabel_app.errors import MedGANError, choices
 from monailabel_app.finetune.auto import learning
 from monailabel_app.finetune.runs import ENDED, INTERRUPTED, QUEUED, last_run, owner_of
+from monailabel_app.following import LOOK_SECONDS
 from monailabel_app.options import validate
 from monailabel_app.routes import tasks
 from monailabel_app.routes.params import author_of
@@ -25,7 +27,6 @@ router = APIRouter(prefix="/train", tags=["training"])
 METHOD = "train"
 WAITS = "QUEUED"
 STATUS = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", QUEUED: WAITS, INTERRUPTED: WAITS}
-LOOK_SECONDS = 0.3
 FOLLOW_SECONDS = 600.0  # then it is to be asked again, which not everybody may who once could
 JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 TOLD: dict[int | str, dict[str, Any]] = {"default": {"description": "An error", "content": JSON}}  # else: as events
@@ -77,7 +78,11 @@ async def events(s: Served) -> AsyncIterator[dict[str, Any]]:
     """What `GET /train/` tells, as server-sent events, whenever it changes; until no run goes on or waits."""
     known, end = None, time.monotonic() + FOLLOW_SECONDS
     while not s.followers.leaving:
-        told = await anyio.to_thread.run_sync(status, s)
+        look = partial(s.followers.look, partial(status, s), fresh=known is None)
+        try:
+            told = await anyio.to_thread.run_sync(look, limiter=s.followers.threads)
+        except MedGANError:  # who asks again is told what is wrong
+            return
         if told != known:
             yield told
         known, goes_on = told, told["medgan"]["state"] not in ENDED or told["queue"]

@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from server_world import MODEL, client_of, error
 
+from monailabel_app import following
 from monailabel_app.config import ServerConfig
 from monailabel_app.errors import MedGANError
 from monailabel_app.finetune.runs import close_run, new_run, update_run
@@ -61,7 +62,8 @@ def test_a_run_that_has_ended_is_told_once(client: TestClient) -> None:
 
 
 def test_each_change_is_told_until_the_end(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "LOOK_SECONDS", 0.01)
+    for module in (train, following):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     runs, run = services(client).config.runs, begun(client)
 
     def go_on() -> None:
@@ -101,6 +103,37 @@ def test_places_are_limited_and_given_back(client: TestClient, monkeypatch: pyte
     with followers.place():
         assert error(client.get(EVENTS)) == (503, "busy")
     assert followed(client)
+
+
+def test_a_run_that_cannot_be_read_ends_the_stream_and_not_the_server(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([{"medgan": {"state": "training"}, "queue": []}] * 2)
+
+    def told(s: Services) -> dict[str, Any]:
+        if found := next(looks, None):
+            return found
+        raise MedGANError("unknown_run", "It is gone.")
+
+    monkeypatch.setattr(train, "status", told)
+    assert len(followed(client)) == 1
+    assert error(client.get(EVENTS)) == (404, "unknown_run")
+
+
+def test_those_who_follow_look_together() -> None:
+    followers, made = Followers(), iter(range(10))
+    assert followers.look(lambda: next(made), fresh=True) == 0
+    assert followers.look(lambda: next(made), fresh=False) == 0
+    assert followers.look(lambda: next(made), fresh=True) == 1, "who begins is not told what was before"
+    followers._seen = (followers._seen[0] - 1, followers._seen[1])
+    assert followers.look(lambda: next(made), fresh=False) == 2
+
+
+def test_a_server_that_ends_takes_no_more() -> None:
+    followers = Followers()
+    followers.leave()
+    with pytest.raises(MedGANError), followers.place():
+        raise AssertionError
 
 
 def test_places() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -80,8 +81,9 @@ def test_nothing_was_ever_trained(server: FakeServer, client: MedGANClient) -> N
         (lambda exchange: exchange.answer(200, b"data: 7\n\n", "text/event-stream"), errors.NotAMedGANServer),
         (lambda exchange: exchange.answer(200, b"data: {\n\n", "text/event-stream"), errors.NotAMedGANServer),
         (stream(RUNNING, then=Exchange.drop), errors.Disconnected),
+        (stream(), errors.Disconnected),
     ],
-    ids=["no route", "another method", "JSON", "no object", "no JSON", "broken off"],
+    ids=["no route", "another method", "JSON", "no object", "no JSON", "broken off", "empty"],
 )
 def test_what_is_no_stream_is_told(server: FakeServer, client: MedGANClient, route: Any, kind: type) -> None:
     server.on("GET", PATH, route)
@@ -131,9 +133,40 @@ def test_a_stream_that_breaks_is_taken_up_again(workflow: Workflow, clinic: Clin
     clinic.server.on("GET", PATH, stream(PROMOTED))
     assert workflow.wait(workflow.follow_training(), 10).state == "promoted"
 
+    wait.clear()
+    clinic.server.on("GET", PATH, stream(RUNNING, then=Exchange.drop))
+    assert workflow.state.message.kind == "success"
+    workflow.state.training = workflow.state.training.from_json({"medgan": {**RUNNING, "run": "b"}})
+    workflow.follow_training()
+    until(workflow, lambda: workflow.state.message.kind == "error")
 
-def test_where_too_many_follow_it_is_asked(workflow: Workflow, clinic: Clinic) -> None:
-    clinic.server.reply("GET", PATH, {"error": {"code": "busy", "message": "Full.", "hint": "", "id": "1"}}, status=503)
+
+def test_that_the_server_is_away_again_is_told_again(workflow: Workflow, clinic: Clinic) -> None:
+    wait = followed(workflow, clinic, RUNNING, then=Exchange.drop)
+    wait.set()
+    until(workflow, lambda: workflow.state.message.kind == "error")
+    told: list[str] = []
+    workflow.changed.connect(lambda state: told.append(state.message.kind))
+    workflow._say("info", "Something else.")
+    told.clear()
+    for route, again in ((Exchange.drop, False), (stream({**RUNNING, "epoch": 2}, then=Exchange.drop), True)):
+        for path in (PATH, "/train/"):
+            clinic.server.on("GET", path, route)
+        job = workflow.follow_training()
+        until(workflow, lambda job=job: job.finished)  # type: ignore[misc]
+        assert ("error" in told) is again
+
+
+FULL = {"error": {"code": "busy", "message": "Full.", "hint": "", "id": "1"}}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [lambda e: e.answer(503, FULL), lambda e: e.answer(200, {}), stream(), Exchange.drop],
+    ids=["too many follow", "a proxy's page", "nothing comes", "broken"],
+)
+def test_where_streams_do_not_work_it_is_asked(workflow: Workflow, clinic: Clinic, route: Any) -> None:
+    clinic.server.on("GET", PATH, route)
     clinic.training = [RUNNING, PROMOTED]
     before = len(clinic.server.requests("GET", PATH))
     workflow.wait(workflow.connect(clinic.server.url), 10)
@@ -150,6 +183,52 @@ def test_what_was_followed_before_a_start_is_not_heard_any_more(workflow: Workfl
     clinic.server.on("GET", PATH, stream({**RUNNING, "epoch": 2}, then=Exchange.hang))
     workflow.follow_training()
     until(workflow, lambda: workflow.state.training.epoch == 2)
+
+
+def test_a_client_that_asks_too_often_does_not_ask_twice(workflow: Workflow, clinic: Clinic) -> None:
+    refused = {"error": {"code": "too_many_requests", "message": "Slowly.", "hint": "", "id": "1"}}
+    clinic.server.reply("GET", PATH, refused, status=429)
+    workflow.wait(workflow.connect(clinic.server.url), 10)
+    asked = len(clinic.server.requests("GET", "/train/"))
+    with pytest.raises(errors.Busy):
+        workflow.wait(workflow.follow_training() or workflow._follow, 10)
+    assert len(clinic.server.requests("GET", "/train/")) == asked and workflow._streams
+
+
+def test_news_from_before_the_end_of_a_run_are_not_heard(workflow: Workflow, clinic: Clinic) -> None:
+    wait = followed(workflow, clinic, RUNNING, {**RUNNING, "epoch": 2}, {"state": "training", "run": "b", "epoch": 7})
+    workflow._trained(workflow.state.training.from_json({"medgan": {**PROMOTED, "state": "cancelled"}}))
+    wait.set()
+    until(workflow, lambda: workflow.state.training.run == "b")
+    assert workflow.state.message.text.startswith("Training was stopped"), "once"
+
+
+def test_waiting_ends_in_time_and_says_what_goes_on(workflow: Workflow, clinic: Clinic) -> None:
+    followed(workflow, clinic, RUNNING, then=Exchange.hang)
+    begun = time.monotonic()
+    with pytest.raises(errors.TimedOut, match="Training still runs"):
+        workflow.wait_for_training(0.5)
+    assert time.monotonic() - begun < 3
+    workflow._follow.cancel()
+
+
+def test_what_a_timer_follows_while_another_server_is_tried_is_let_go(workflow: Workflow, clinic: Clinic) -> None:
+    followed(workflow, clinic, RUNNING, then=Exchange.hang)
+    gate, info = threading.Event(), clinic.server.routes[("GET", "/info/")]
+
+    def slowly(exchange: Exchange) -> None:
+        gate.wait(10)
+        info(exchange)
+
+    clinic.server.on("GET", "/info/", slowly)
+    connecting = workflow.connect(clinic.server.url)
+    until(workflow, lambda: workflow._follow.finished)
+    between = workflow.follow_training()
+    gate.set()
+    workflow.wait(connecting, 10)
+    until(workflow, lambda: between.finished)
+    assert between.state == "cancelled"
+    workflow.close()
 
 
 def test_another_server_s_training_is_followed_in_its_place(workflow: Workflow, clinic: Clinic) -> None:

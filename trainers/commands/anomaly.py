@@ -34,6 +34,7 @@ from trainers.commands.shared import (
 )
 from trainers.console import console_monitor
 from trainers.data.cases import CasesError
+from trainers.known import classes_of
 from trainers.recipes import ANOMALY_RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.anomaly.data import Examined, open_examined, unknown_to
@@ -88,6 +89,7 @@ def evaluate_anomaly(
     kind: Kind = "auto",
     normal: Normal = "",
     patient_pattern: KnownPattern = None,
+    classes: Classes = None,
     lesions: Annotated[
         int, typer.Option(help="Put simulated lesions into so many of the normal images as well.", min=0)
     ] = 0,
@@ -100,7 +102,7 @@ def evaluate_anomaly(
     with explained(), console_monitor() as monitor:
         folder = find_model(model)
         spec = _anomaly_spec(folder)
-        examined = unknown_to(spec, _opened(spec, data, kind, normal, patient_pattern))
+        examined = unknown_to(spec, _opened(spec, data, kind, normal, patient_pattern, classes))
         unknown, left_out = examined.normal, {"left_out": dict(examined.left_out)}
         if len(unknown) < 2:
             raise CasesError(f"The model knows all but {len(unknown)} of the healthy patients in {data}. Give others.")
@@ -123,10 +125,12 @@ def _anomaly_spec(folder: Path) -> ModelSpec:
     return spec
 
 
-def _opened(spec: ModelSpec, data: Path, kind: str, normal: str, pattern: str | None) -> Examined:
+def _opened(spec: ModelSpec, data: Path, kind: str, normal: str, pattern: str | None, classes: bool | None) -> Examined:
     """The images, with patients named as they were for the training unless another pattern is given."""
     with known_pattern(spec, pattern) as learned_with:
-        return open_examined(data, kind, normal or str(spec.training.get("normal", "")), learned_with)
+        normal = normal or str(spec.training.get("normal", ""))
+        said = classes_of(spec) if classes is None else classes
+        return open_examined(data, kind, normal, learned_with, said)
 
 
 def _show(report: Mapping[str, Any], folder: Path) -> None:

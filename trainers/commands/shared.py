@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from trainers.data.cases import CasesError
-from trainers.data.readers import READERS, open_data
+from trainers.data.readers import READERS, open_data, takes
 from trainers.data.readers.sequences import open_aligned
 from trainers.data.sets import DataSet
 from trainers.data.volumes import VolumeError
 from trainers.devices import DeviceError
 from trainers.files import atomic_write_json
 from trainers.fit import CheckpointMismatch
-from trainers.known import PATTERN, pattern_of
+from trainers.known import PATTERN, classes_of, pattern_of
 from trainers.spec import ModelNotAvailable, ModelSpec
 from trainers.tasks.synthesis.generate import NotEmpty
 
@@ -124,16 +124,30 @@ def open_told(path: Path, kind: str, patient_pattern: str = "", classes: bool | 
 def known_pattern(spec: ModelSpec, given: str | None) -> Iterator[str]:
     """The pattern by which to name patients so that a model's own are known again: `given`, else that of its training.
 
+    The latter is told, for elsewhere it may give other patients the same names.
+
     Raises:
         CasesError: the latter does not fit; with a hint.
     """
+    pattern = pattern_of(spec) if given is None else given
+    if pattern and given is None:
+        warn(
+            spec.name,
+            [f"Patients are told by the pattern of its training, {pattern!r}; --patient-pattern changes that."],
+        )
     try:
-        yield pattern_of(spec) if given is None else given
+        yield pattern
     except CasesError as error:
         if given is None and PATTERN in str(error):
             hint = "The pattern is that of the model's training; --patient-pattern gives another, or an empty one none."
             raise CasesError(f"{error} {hint}") from error
         raise
+
+
+def known_classes(spec: ModelSpec, given: bool | None, path: Path, kind: str) -> bool | None:
+    """Whether sub-folders are classes: as `given`, else as was said at a model's training, where that is an option."""
+    known = classes_of(spec) if given is None else given
+    return known if given is not None or known is None or takes(path, kind, "classes") else None
 
 
 def open_aligned_told(folders: Sequence[Path], kind: str, patient_pattern: str = "") -> DataSet:

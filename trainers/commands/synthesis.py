@@ -28,6 +28,7 @@ from trainers.commands.shared import (
     console,
     explained,
     finite,
+    known_classes,
     known_pattern,
     open_told,
     place_for_folder,
@@ -112,16 +113,18 @@ def evaluate_synthesis(
         folder = find_model(model)
         spec = _synthesis_spec(folder)
         with known_pattern(spec, patient_pattern) as learned_with:
-            entries = open_told(real, kind, learned_with, classes).entries
+            entries = open_told(real, kind, learned_with, known_classes(spec, classes, real, kind)).entries
+            learned = None
+            if training is not None:
+                said = known_classes(spec, classes, training, kind)
+                learned = open_told(training, kind, learned_with, said).entries
         unknown, known = split_known(spec, entries)
         if not unknown:
             raise CasesError(all_known(spec, entries, "images", str(real)))
         if may_be_known(spec, entries):
             warn(real.name, [UNSURE.format(name=spec.name)])
-        if training is not None:
-            known = open_told(training, kind, learned_with, classes).entries
         try:
-            report = evaluate(folder, unknown, n, known, seed, monitor, device).as_dict()
+            report = evaluate(folder, unknown, n, learned or known, seed, monitor, device).as_dict()
         except ValueError as error:
             raise Mendable(str(error)) from error
     report = {"model": spec.name, "version": spec.version, "made": n, "real": len(unknown), **report}

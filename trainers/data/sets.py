@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+CLASSES, PATIENTS = "classes", "patients"
+"""What sub-folders of a folder of images may be."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -60,6 +63,7 @@ class DataSet:
         parts: the set's own parts by name, as lists of entry ids, where it comes with some (train, val, test).
         notes: what people should know of how it was read, e.g. how many images were left out and why.
         patient_pattern: the regular expression that tells its patients; empty if none does.
+        sub_folders: what its sub-folders were said to be, `classes` or `patients`; empty if nobody said.
     """
 
     name: str
@@ -72,3 +76,4 @@ class DataSet:
     parts: Mapping[str, list[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     patient_pattern: str = ""
+    sub_folders: str = ""

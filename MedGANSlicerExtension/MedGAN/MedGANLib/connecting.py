@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .cancel import CancelToken
 from .client import TIMEOUT, MedGANClient
 from .errors import Cancelled, MedGANError, NotFound, SceneProblem
-from .jobs import Job, JobQueue, Work
+from .jobs import Job, JobQueue, Work, ignore
 from .records import ConnectionReport, ModelInfo, TrainingStatus, VersionList
 from .session import Session
 
@@ -90,14 +90,16 @@ class Connecting(Session):
 
     def _ask(self, title: str, question: Question, finish: Callable[[Any], Any], quiet: bool = False) -> Job:
         """Ask the server beside what the user waits for; what comes after a change of server is not listened to."""
-        return self._listen(title, lambda client, job: question(client, job.token), finish, lambda: quiet)
+        return self._listen(
+            title, lambda client, job: question(client, job.token), finish, ignore if quiet else self._tell
+        )
 
     def _listen(
         self,
         title: str,
         question: Callable[[MedGANClient, Job], Any],
         finish: Callable[[Any], Any],
-        quiet: Callable[[], bool],
+        failed: Callable[[MedGANError], None],
         live: bool = False,
     ) -> Job:
         """As `_ask`; when `live`, the question may last, and what it tells by `Job.tell` goes to `finish` too.
@@ -106,7 +108,7 @@ class Connecting(Session):
             title: What it does.
             question: Called on a worker.
             finish: Called on the main thread.
-            quiet: Whether a failure is not told, at that time.
+            failed: Called on the main thread, unless it was cancelled.
             live: Whether it gets a thread of its own, as it may last.
         """
         client = self._client
@@ -114,13 +116,13 @@ class Connecting(Session):
         def answered(answer: Any) -> Any:
             return finish(answer) if client is self._client else answer
 
-        def failed(error: MedGANError) -> None:
-            if client is self._client and not (quiet() or isinstance(error, Cancelled)):
-                self._tell(error)
+        def heard(error: MedGANError) -> None:
+            if client is self._client and not isinstance(error, Cancelled):
+                failed(error)
 
         asked = self._jobs.submit(
             lambda job: question(_present(client), job),
-            on_error=failed,
+            on_error=heard,
             title=title,
             finish=answered,
             at_once=live,

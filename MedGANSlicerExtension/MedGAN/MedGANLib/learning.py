@@ -11,7 +11,16 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from .cancel import CancelToken
 from .client import MedGANClient
 from .correcting import Correcting
-from .errors import Busy, Conflict, MedGANError, SceneProblem, ServerTooOld, TimedOut
+from .errors import (
+    Busy,
+    Conflict,
+    Disconnected,
+    MedGANError,
+    NotAMedGANServer,
+    SceneProblem,
+    ServerTooOld,
+    TimedOut,
+)
 from .exports import LabelExport, export_labels
 from .jobs import Job, Tidy, Work
 from .marks import upload_params
@@ -53,6 +62,7 @@ class Learning(Correcting):
 
     _follow: Optional[Job] = None
     _streams = True  # whether the server tells of each change; else it is asked
+    _away = False  # whether it was told that the server does not answer
 
     def submit(self, model: str, segmentation: Any = None, volume: Any = None) -> Job:
         """Send the corrected segments as the study's final label. Result: `SubmitReceipt`.
@@ -117,29 +127,30 @@ class Learning(Correcting):
         """
         if self._client is None or (self._follow and not self._follow.finished):
             return None
-        told = self._follow is not None and self._follow.error is not None  # once is enough while it is away
         streams = self._streams
 
-        def quiet() -> bool:
-            return told or not self.state.training.running
-
         def question(client: MedGANClient, job: Job) -> Tuple[TrainingStatus, bool]:
-            if streams:
-                try:
-                    return client.train_follow(lambda status: job.tell((status, True)), job.token), True
-                except (ServerTooOld, Busy):
-                    pass
-            return client.train_status(job.token), False
+            return _streamed(client, job) if streams else (client.train_status(job.token), False)
 
         def finish(heard: Tuple[TrainingStatus, bool]) -> TrainingStatus:
-            status, streamed = heard
-            if asked is not self._follow:  # it is older than what was begun since
+            status, self._away = heard[0], False
+            if asked is not self._follow or self._is_older(status):
                 return status
-            self._streams = streamed
+            self._streams = heard[1]
             return self._trained(status)
 
-        self._follow = asked = self._listen("Following the training", question, finish, quiet, live=streams)
+        def failed(error: MedGANError) -> None:
+            if self.state.training.running and not self._away:
+                self._away = True  # once is enough
+                self._tell(error)
+
+        self._follow = asked = self._listen("Following the training", question, finish, failed, live=streams)
         return asked
+
+    def _is_older(self, status: TrainingStatus) -> bool:
+        """Whether a status was on its way when it was told that the same run had ended."""
+        known = self.state.training
+        return bool(known.run) and known.run == status.run and known.state in OVER and status.state not in OVER
 
     def stop_training(self) -> Job:
         """Stop the training run; the serving version stays. Result: `TrainingStatus`."""
@@ -157,10 +168,14 @@ class Learning(Correcting):
             TimedOut: It still runs after `timeout` seconds.
         """
         end = time.monotonic() + timeout
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
             job = self.follow_training() or self._follow
-            if job:
-                self.wait(job, timeout)
+            try:
+                if job:
+                    self.wait(job, left)
+            except TimedOut:
+                if not job or job.finished:  # the server did not answer
+                    raise
             if not self.state.training.open:
                 return self.state.training
             time.sleep(TRAINING_POLL_SECONDS)
@@ -169,7 +184,8 @@ class Learning(Correcting):
     def _connected(self, outcome: Tuple[Optional[MedGANClient], ConnectionReport]) -> ConnectionReport:
         """Ask about training too: a run that was started earlier, or by somebody else, may be going on."""
         report = super()._connected(outcome)
-        self._follow, self._streams = None, True  # its answer is another server's
+        self._forget_followed()  # its answer is another server's
+        self._streams, self._away = True, False
         if report.ok:
             self.follow_training()
         return report
@@ -234,6 +250,26 @@ class Learning(Correcting):
             if status.model in self.state.versions:
                 self.versions(status.model)
         return status
+
+
+def _streamed(client: MedGANClient, job: Job) -> Tuple[TrainingStatus, bool]:
+    """Tell each status as it comes, and return the last one; of a server, or a way there, without streams: one status.
+
+    Returns:
+        The status, and whether it was streamed.
+    """
+    heard = []
+
+    def tell(status: TrainingStatus) -> None:
+        heard.append(status)
+        job.tell((status, True))
+
+    try:
+        return client.train_follow(tell, job.token), True
+    except (ServerTooOld, Busy, TimedOut, Disconnected, NotAMedGANServer) as error:
+        if heard or error.code == "too_many_requests":
+            raise
+        return client.train_status(job.token), False
 
 
 def upload_once(client: MedGANClient, file: Path, image_id: str, job: Job, mark: Mapping[str, Any]) -> None:

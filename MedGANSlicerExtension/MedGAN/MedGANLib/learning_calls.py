@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from .calls import ServerCalls, too_old_or
 from .cancel import CancelToken
-from .errors import MedGANError, NotAMedGANServer, NotFound
+from .errors import Disconnected, MedGANError, NotAMedGANServer, NotFound
 from .events import MEDIA_TYPE, event_data
 from .histories import LabelHistory
 from .jobs import ignore
@@ -90,9 +90,9 @@ class LearningCalls(ServerCalls):
 
         Raises:
             ServerTooOld: The server has no stream; ask for `train_status` from time to time.
-            Busy: Too many follow.
+            Busy: Too many follow. Disconnected: The stream broke off, or had no event.
         """
-        status = TrainingStatus(state="none")
+        status: Optional[TrainingStatus] = None
         request = self._request("GET", "/train/events", cancel=cancel)
         request.timeout, request.deadline = max(request.timeout, SILENCE), None
         try:
@@ -101,10 +101,13 @@ class LearningCalls(ServerCalls):
                     status = TrainingStatus.from_json(json.loads(data))
                     tell(status)
         except MedGANError as error:
-            if error.code != NO_TRAINING:
-                raise too_old_or(error, "This server does not stream its training's progress.") from error
+            if error.code == NO_TRAINING:
+                return TrainingStatus(state="none")
+            raise too_old_or(error, "This server does not stream its training's progress.") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise NotAMedGANServer("The server's events cannot be read.", "Check its version.") from error
+        if status is None:
+            raise Disconnected("The server ended the stream before it told anything.", "Try again.")
         return status
 
     def train_stop(self, cancel: Optional[CancelToken] = None) -> None:

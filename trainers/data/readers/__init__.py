@@ -12,9 +12,9 @@ from typing import Any
 from trainers.data.cases import CasesError
 from trainers.data.readers import brats, decathlon, folders, luna16, medmnist, pairs, refuge, sequences
 from trainers.data.readers.base import Reader
-from trainers.data.sets import DataSet
+from trainers.data.sets import CLASSES, PATIENTS, DataSet
 
-__all__ = ["READERS", "Reader", "open_data", "recognise"]
+__all__ = ["READERS", "Reader", "open_data", "recognise", "takes"]
 
 READERS: dict[str, Reader] = {
     "medmnist": Reader(
@@ -55,7 +55,15 @@ def open_data(path: Path | str, kind: str = "auto", **options: Any) -> DataSet:
     _check_options(kind, options)
     data = READERS[kind].open(path, **options)
     _check_ids(data)
-    return replace(data, patient_pattern=options.get("patient_pattern") or "")
+    classes = options.get("classes")
+    said = "" if classes is None else CLASSES if classes else PATIENTS
+    return replace(data, patient_pattern=options.get("patient_pattern") or "", sub_folders=said)
+
+
+def takes(path: Path, kind: str, option: str) -> bool:
+    """Whether the reader of a layout has an option; raises as `recognise` for `auto`."""
+    name = recognise(path) if kind == "auto" else kind
+    return name in READERS and option in _options(name)
 
 
 def recognise(path: Path) -> str:
@@ -70,8 +78,12 @@ def recognise(path: Path) -> str:
     raise CasesError(f"The layout of {path} is not known. Name the kind, or arrange the files as one of:\n{known}")
 
 
+def _options(kind: str) -> list[str]:
+    return list(inspect.signature(READERS[kind].open).parameters)[1:]
+
+
 def _check_options(kind: str, options: Mapping[str, Any]) -> None:
-    known = list(inspect.signature(READERS[kind].open).parameters)[1:]
+    known = _options(kind)
     wrong = [name for name in options if name not in known]
     if wrong:
         raise CasesError(f"The reader {kind} has no option {wrong[0]!r}. Known: {', '.join(known) or 'none'}.")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trainers.data.alignment import reordered
 from trainers.data.cases import CasesError
-from trainers.data.readers import open_data
+from trainers.data.readers import open_data, takes
 from trainers.data.readers.base import SampleGrid, naming
 from trainers.data.readers.pictures import is_picture, read_values
 from trainers.data.sets import DataSet, Entry, Sample
@@ -57,7 +57,9 @@ def healthy(data: DataSet, normal: str = "") -> DataSet:
     return replace(data, entries=[_plain(entry) for entry in data.entries if entry.target == index])
 
 
-def open_examined(path: Path, kind: str = "auto", normal: str = "", patient_pattern: str = "") -> Examined:
+def open_examined(
+    path: Path, kind: str = "auto", normal: str = "", patient_pattern: str = "", classes: bool | None = None
+) -> Examined:
     """Opens `path/normal` and `path/abnormal`, folders of images or with a MedMNIST .npz each, or a set with classes.
 
     Images of unknown class are left out of a set with classes. `path/masks`, if it is there, has label maps named as
@@ -68,17 +70,20 @@ def open_examined(path: Path, kind: str = "auto", normal: str = "", patient_patt
         kind: layout, as for `open_data`.
         normal: class of the healthy images in a set with classes; empty looks for a usual one.
         patient_pattern: finds the patient in a file's name, as for `open_data`; empty takes each image for one.
+        classes: whether sub-folders are classes (True) or patients (False), for readers that have them; below
+            `path/normal` they can be patients alone. None goes by their names.
 
     Raises:
         FileNotFoundError: nothing there. CasesError: no classes, no normal or no abnormal images, a mask of none, or a
             pattern that does not fit.
     """
-    options = {"patient_pattern": patient_pattern} if patient_pattern else {}
+    options: dict[str, Any] = {"patient_pattern": patient_pattern} if patient_pattern else {}
     parts = (path / NORMAL, path / ABNORMAL)
     if path.is_dir() and all(part.is_dir() for part in parts):
+        options |= {} if classes in (None, True) else {"classes": False}
         good, bad = (_open_part(part, kind, options) for part in parts)
         return _with_masks(Examined([_plain(entry) for entry in good], [_plain(e) for e in bad]), path / MASKS)
-    data = open_data(path, kind, **options)
+    data = open_data(path, kind, **_taken(path, kind, options if classes is None else {**options, "classes": classes}))
     if not data.classes:
         raise CasesError(f"{path} has neither the folders {NORMAL}/ and {ABNORMAL}/ nor classes; arrange it so.")
     index = data.classes.index(_normal_class(data, normal))
@@ -116,10 +121,16 @@ def _normal_class(data: DataSet, normal: str) -> str:
     raise CasesError(f"{data.name} has {asked}. Its classes: {', '.join(data.classes)}. Name one with --normal.")
 
 
-def _open_part(folder: Path, kind: str, options: Mapping[str, str]) -> Sequence[Entry]:
+def _open_part(folder: Path, kind: str, options: Mapping[str, Any]) -> Sequence[Entry]:
     """Images of a folder, or of the .npz in it; whatever it says of their classes."""
     files = sorted(folder.glob("*.npz"))
-    return open_data(files[0] if files else folder, kind, **options).entries
+    path = files[0] if files else folder
+    return open_data(path, kind, **_taken(path, kind, options)).entries
+
+
+def _taken(path: Path, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without `classes` where the reader has no such one."""
+    return {name: value for name, value in options.items() if name != "classes" or takes(path, kind, name)}
 
 
 def _with_masks(examined: Examined, folder: Path) -> Examined:
