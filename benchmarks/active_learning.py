@@ -23,10 +23,11 @@ from benchmarks.synthetic_labels import interval
 from trainers.data.cases import Case, find_cases, split_cases
 from trainers.data.volumes import read_volume
 from trainers.files import atomic_write_json, read_json
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.recipes import RECIPES
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.choosing import STRATEGIES, Pool, Seen
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter

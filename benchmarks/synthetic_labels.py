@@ -30,11 +30,12 @@ from trainers.data.readers.base import read_pair
 from trainers.data.sets import Entry
 from trainers.data.volumes import read_volume, write_volume
 from trainers.files import atomic_write_json, read_json
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.recipes import RECIPES, SYNTHESIS_RECIPES
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, save_weights
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.interactive import without_clicks

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-if TYPE_CHECKING:
-    from trainers.fit import Batch, FitConfig, TrainingTask
+from trainers.task import Batch, FitConfig, TrainingTask
 
 
 def load_batches(task: TrainingTask, config: FitConfig, first: int, rank: int, pinned: bool) -> Iterable[Batch]:
@@ -37,7 +35,7 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class _Steps(Dataset["Batch"]):
+class _Steps(Dataset[Batch]):
     """Batches by step, so that loader processes can make them ahead in any order."""
 
     def __init__(self, task: TrainingTask, size: int, rank: int) -> None:

@@ -1,6 +1,6 @@
 """The one training loop: averaged weights, mixed precision, resume, checkpoints, several GPUs.
 
-A task says what to learn (`TrainingTask`: its networks, phases and batches), this file how. A batch depends on the
+A task says what to learn, a `FitConfig` how (both in `trainers/task.py`). A batch depends on the
 seed, the step and the rank alone, and so does all that is random in the networks: a run that was stopped goes on
 exactly as if it had not been.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,98 +27,14 @@ from trainers.distributed import World
 from trainers.files import atomic_path
 from trainers.monitor import Monitor
 from trainers.patience import Patience
+from trainers.task import NO_EFFECT, Batch, FitConfig, Phase, TrainingTask
 
-Batch = dict[str, torch.Tensor]
 CHECKPOINT_FILE = "checkpoint.pt"
 MOST_SKIPPED = 50
-NO_EFFECT = ("threads", "workers", "device", "checkpoint_every")
-"""Settings of `FitConfig` that do not change what is learned."""
 
 
 class CheckpointMismatch(RuntimeError):
     """A checkpoint of a run with other settings; to go on from it would make neither run's model."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One update within a step, of some of the networks, e.g. the discriminator's and then the generator's.
-
-    Attributes:
-        name: for reports. networks: keys of the networks that this phase changes; the others stand still.
-        losses: takes a batch, returns named losses; their sum is minimised.
-        learning_rate: factor on the run's learning rate.
-        every: it takes its turn at each step of that number alone, so that others learn more often.
-        after: called when the networks have changed, e.g. to keep weights within limits.
-    """
-
-    name: str
-    networks: tuple[str, ...]
-    losses: Callable[[Batch], Mapping[str, torch.Tensor]]
-    learning_rate: float = 1.0
-    every: int = 1
-    after: Callable[[], None] | None = None
-
-
-class TrainingTask(ABC):
-    """What to learn. `networks` are created by the task; the loop moves, wraps, and updates them in place."""
-
-    networks: dict[str, nn.Module]
-    key_metric: str
-    higher_is_better: bool = True
-    seed: int = 0
-
-    @abstractmethod
-    def phases(self) -> list[Phase]:
-        """The updates of one step, in order."""
-
-    @abstractmethod
-    def batch(self, step: int, size: int, rank: int) -> Batch:
-        """The batch of a step; depends on its arguments and the task's seed alone."""
-
-    @abstractmethod
-    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Measures averaged networks; must have `key_metric` unless it is empty."""
-
-    def identity(self) -> dict[str, Any]:
-        """Settings and data, as JSON, without which a stopped run of this task would not go on as the same run."""
-        return {}
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train.
-
-    Attributes:
-        steps: updates of every phase. batch_size: images a step and process.
-        learning_rate: highest, reached after `warmup` (share of the steps), then a cosine to zero.
-        ema: decay of the averaged weights that are validated and saved.
-        precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp16 with loss scaling on CUDA, and on a CPU bf16 if it has
-            instructions for it, else fp32.
-        patience: measurements without a better one after which a run ends, with the best networks; 0 goes on to the
-            last step, and takes those.
-        validate_every: steps; 0 is only at the end. checkpoint_every: seconds.
-        threads: CPU threads of torch; 0 leaves them alone. workers: processes that make batches.
-    """
-
-    steps: int
-    batch_size: int = 2
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup: float = 0.05
-    ema: float = 0.999
-    precision: str = "auto"
-    gradient_clip: float = 12.0
-    validate_every: int = 0
-    patience: int = 0
-    checkpoint_every: float = 60.0
-    threads: int = 0
-    workers: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size) < 1 or self.threads < 0 or not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"Steps, images and learning rate are above 0, threads not below it; got {self}.")
 
 
 @dataclass

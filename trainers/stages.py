@@ -11,9 +11,10 @@ from typing import Any
 
 from trainers.distributed import World
 from trainers.files import atomic_write_json, read_json
-from trainers.fit import CHECKPOINT_FILE, NO_EFFECT, CheckpointMismatch, FitConfig, TrainingTask, fit
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, fit
 from trainers.monitor import Monitor
 from trainers.spec import save_weights
+from trainers.task import NO_EFFECT, FitConfig, TrainingTask
 
 STAGES_FILE = "stages.json"
 Stage = dict[str, Any]

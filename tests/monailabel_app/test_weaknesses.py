@@ -16,7 +16,8 @@ from torch import nn
 
 from monailabel_app.config import ServerConfig
 from trainers.data.volumes import write_volume
-from trainers.fit import Batch, FitConfig, Phase, TrainingTask, fit
+from trainers.fit import fit
+from trainers.task import Batch, FitConfig, Phase, TrainingTask
 
 TESTS = Path(__file__).resolve().parent.parent
 TABLE = TESTS.parent / "docs" / "weaknesses.md"

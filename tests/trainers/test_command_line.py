@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from trainers.__main__ import app
 from trainers.console import ConsoleMonitor, console_monitor
 from trainers.data.cases import Case
-from trainers.fit import FitConfig
 from trainers.recipes import RECIPES, Recipe
 from trainers.spec import SPEC_FILE, ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import SegmentationConfig
 
 

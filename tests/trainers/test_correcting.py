@@ -11,10 +11,11 @@ import torch
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume, write_volume
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.networks import build
 from trainers.networks.judge import MaskJudge
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import SegmentationConfig, SegmentationTask, Segmenter
 from trainers.tasks.segmentation.adapting import AdaptingTask, UnlabelledConfig
 from trainers.tasks.segmentation.clicking import measure_clicks

@@ -19,16 +19,9 @@ from torch import nn
 
 from trainers.devices import pick_precision
 from trainers.distributed import World
-from trainers.fit import (
-    CHECKPOINT_FILE,
-    Batch,
-    CheckpointMismatch,
-    FitConfig,
-    Phase,
-    TrainingTask,
-    fit,
-)
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, fit
 from trainers.monitor import Cancelled, Monitor
+from trainers.task import Batch, FitConfig, Phase, TrainingTask
 
 
 class Line(TrainingTask):

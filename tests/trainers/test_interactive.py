@@ -11,9 +11,9 @@ import pytest
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
 from trainers.data.volumes import read_volume
-from trainers.fit import FitConfig
 from trainers.recipes import Recipe
 from trainers.spec import CARD_FILE, WEIGHTS_FILE, ModelSpec, part_file
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import SegmentationConfig, Segmenter
 from trainers.tasks.segmentation import interactive as module
 from trainers.tasks.segmentation import train as training

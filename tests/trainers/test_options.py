@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from trainers.__main__ import app
 from trainers.commands.shared import command_line
 from trainers.data.cases import Case
-from trainers.fit import FitConfig
+from trainers.task import FitConfig
 
 TASKS = ("segmentation", "synthesis", "reconstruction", "anomaly")
 SHARED = {"--steps": "-4", "--learning-rate": "-1", "--threads": "-1", "--seed": "-1"}

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from tests.trainers.test_fit import CONFIG, Line, StopAt
-from trainers.fit import FitConfig, Phase, fit
+from trainers.fit import fit
 from trainers.monitor import Cancelled, Monitor
+from trainers.task import FitConfig, Phase
 
 
 class Turns(Line):

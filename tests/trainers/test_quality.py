@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from trainers.__main__ import app
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.networks import build
 from trainers.networks.judge import MaskJudge
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, part_file, save_weights
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import SegmentationConfig, Segmenter, interaction
 from trainers.tasks.segmentation.clicking import Curve
 from trainers.tasks.segmentation.interaction import quality_report

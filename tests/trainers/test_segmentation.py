@@ -14,12 +14,13 @@ from tests.trainers.conftest import ball
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume, VolumeError, write_volume
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.losses.anchor import l2_sp
 from trainers.metrics import label_metrics
 from trainers.monitor import Cancelled, Monitor
 from trainers.networks import build
 from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, save_weights, weights_checksum
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import (
     FinetuneConfig,
     Roi,

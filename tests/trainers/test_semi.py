@@ -13,9 +13,10 @@ import torch
 from trainers.augment import Augmentation
 from trainers.data.cases import Case, CasesError
 from trainers.data.volumes import VolumeError
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.networks import build
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.semi import SemiConfig, SemiSupervisedTask, load_unlabelled, self_training
 from trainers.tasks.segmentation.task import SegmentationConfig
 

@@ -20,12 +20,13 @@ from trainers.augment import Augmentation, segmentation_augmentation
 from trainers.card import write_card
 from trainers.data.cases import Case, CasesError
 from trainers.data.volumes import Volume, write_volume
-from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, FitConfig
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.monitor import Cancelled, Monitor
 from trainers.networks import build
 from trainers.recipes import Recipe
 from trainers.spec import CARD_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.segmentation import FinetuneConfig, Report, SegmentationConfig, SegmentationTask, finetune
 from trainers.tasks.segmentation import train as training
 

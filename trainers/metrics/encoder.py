@@ -14,11 +14,12 @@ from torch.nn import functional
 
 from trainers.checksums import checksum
 from trainers.devices import pick_device
-from trainers.fit import Batch, FitConfig, Phase, TrainingTask, fit
+from trainers.fit import fit
 from trainers.losses.contrastive import nt_xent
 from trainers.metrics.views import DEGRADATIONS, degrade, random_intensity, random_view
 from trainers.monitor import Monitor
 from trainers.networks.encoder import FeatureEncoder
+from trainers.task import Batch, FitConfig, Phase, TrainingTask
 
 Array = npt.NDArray[Any]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainers.fit import FitConfig
 from trainers.recipes import (
     anomaly,
     chest_xray_synthesis,
@@ -15,6 +14,7 @@ from trainers.recipes import (
 )
 from trainers.recipes.hippocampus_segmentation import CONFIG, FIT, INTERACTIVE, SPEC
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.anomaly.recipe import AnomalyRecipe
 from trainers.tasks.fusion.train import FusionRecipe
 from trainers.tasks.reconstruction.train import ReconstructionRecipe

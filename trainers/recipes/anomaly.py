@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.fit import FitConfig
 from trainers.recipes.chest_xray_synthesis import SPEC as CHEST
 from trainers.recipes.hippocampus_segmentation import SPEC as HIPPOCAMPUS
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.anomaly.recipe import AnomalyRecipe, ReferenceConfig
 from trainers.tasks.anomaly.restoring import RestoringConfig
 from trainers.tasks.synthesis.images import SynthesisPreprocess

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainers.fit import FitConfig
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.synthesis.images import SynthesisPreprocess
 from trainers.tasks.synthesis.recipe import SynthesisRecipe, with_preset
 from trainers.tasks.synthesis.task import SynthesisConfig

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from trainers.fit import FitConfig
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.fusion.task import FusionConfig
 from trainers.tasks.fusion.train import FusionRecipe
 from trainers.tasks.fusion.windows import FUSION, Windows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainers.augment import Augmentation
-from trainers.fit import FitConfig
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.interactive import Interactive
 from trainers.tasks.segmentation.task import SegmentationConfig
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trainers.fit import FitConfig
 from trainers.recipes.hippocampus_segmentation import SPEC as SEGMENTATION
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.synthesis.images import SynthesisPreprocess
 from trainers.tasks.synthesis.recipe import ARBITRARY, CLIP, MaskConfig, SynthesisRecipe, with_preset
 from trainers.tasks.synthesis.task import SynthesisConfig

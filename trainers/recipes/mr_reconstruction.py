@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.fit import FitConfig
 from trainers.recipes.hippocampus_segmentation import SPEC as SEGMENTATION
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.reconstruction.task import ReconstructionConfig
 from trainers.tasks.reconstruction.train import ReconstructionRecipe
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from trainers.data.sets import DataSet, Entry, Sample
-from trainers.fit import FitConfig
 from trainers.metrics.encoder import EncoderConfig
 from trainers.spec import WEIGHTS_FILE, ModelSpec, plain, save_weights
+from trainers.task import FitConfig
 from trainers.tasks.anomaly.data import healthy
 from trainers.tasks.anomaly.methods import MEDGAN
 from trainers.tasks.anomaly.methods.fanogan import MappingConfig

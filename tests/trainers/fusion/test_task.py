@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
+from trainers.task import FitConfig
 from trainers.tasks.fusion.task import DISCRIMINATORS, WATCHED, FusionConfig, FusionTask, Study, some_pairs
 from trainers.tasks.fusion.windows import Windows
 

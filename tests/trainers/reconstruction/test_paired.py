@@ -171,7 +171,8 @@ def test_a_folder_is_opened_as_what_it_is(tmp_path: Any) -> None:
 
 
 def test_a_denoiser_learns_to_take_noise_away() -> None:
-    from trainers.fit import FitConfig, fit
+    from trainers.fit import fit
+    from trainers.task import FitConfig
     from trainers.tasks.reconstruction.task import ReconstructionConfig, ReconstructionTask, as_images
 
     measurement = LowDoseCT(dose=(0.02, 0.02), views=60)

@@ -8,9 +8,10 @@ import torch
 from scipy import ndimage
 
 from trainers.data.volumes import VolumeError
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.networks import build
 from trainers.networks.reconstruction import expected_error
+from trainers.task import FitConfig
 from trainers.tasks.reconstruction.measurement import Scan, SuperResolution, Undersampling
 from trainers.tasks.reconstruction.task import (
     ReconstructionConfig,

@@ -13,8 +13,9 @@ import torch
 from tests.trainers.synthesis.conftest import LABELS, PICTURE, VOLUME, organ, squares, volumes_set
 from tests.trainers.test_fit import StopAt, run_twice
 from trainers.data.sets import Entry
-from trainers.fit import FitConfig, fit
+from trainers.fit import fit
 from trainers.monitor import Cancelled, Monitor
+from trainers.task import FitConfig
 from trainers.tasks.synthesis import PRESETS, SynthesisConfig, SynthesisTask, recipe_for
 from trainers.tasks.synthesis.images import Images, SynthesisPreprocess, prepare
 from trainers.tasks.synthesis.presets import Shape

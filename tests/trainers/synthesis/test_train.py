@@ -16,11 +16,12 @@ from tests.trainers.synthesis.conftest import PICTURE, TINY_ENCODER, VOLUME, org
 from trainers.card import write_card
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet, Entry, Sample
-from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch, FitConfig
+from trainers.fit import CHECKPOINT_FILE, CheckpointMismatch
 from trainers.known import all_known, fingerprint, hashes_of, may_be_known, split_known
 from trainers.monitor import Cancelled, Monitor
 from trainers.spec import CARD_FILE, WEIGHTS_FILE, ModelSpec
 from trainers.stages import STAGES_FILE
+from trainers.task import FitConfig
 from trainers.tasks.synthesis import SynthesisRecipe, Synthesizer, evaluate, recipe_for, with_preset
 from trainers.tasks.synthesis.evaluate import FIGURES_FILE
 from trainers.tasks.synthesis.grid import GRID_FILE

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from trainers.fit import FitConfig
 from trainers.metrics.encoder import EncoderConfig
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.anomaly.methods.fanogan import MappingConfig
 from trainers.tasks.anomaly.restoring import RestoringConfig
 from trainers.tasks.synthesis.images import SynthesisPreprocess

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.checksums import checksum
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.metrics.anomaly import average_precision
 from trainers.networks import build
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.anomaly.corruption import Floats, spoil
 
 RESTORER, JUDGE = "restorer", "judge"

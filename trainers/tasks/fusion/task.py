@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from trainers.checksums import checksum
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.metrics.fusion import all_figures
 from trainers.networks import build
 from trainers.networks.blocks import resize
 from trainers.networks.reconstruction import Reconstruction
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.fusion import losses
 from trainers.tasks.fusion.evaluate import FIGURES
 from trainers.tasks.fusion.infer import WHITE

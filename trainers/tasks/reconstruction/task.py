@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from trainers.checksums import checksum
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.metrics.reconstruction import psnr
 from trainers.networks import build
 from trainers.networks.reconstruction import Reconstruction, expected_error
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.reconstruction.measurement import Measured, Measurement
 
 DISCRIMINATOR = {"name": "PatchDiscriminator", "channels": 16, "in_channels": 2, "norm": "INSTANCE"}

@@ -16,12 +16,12 @@ from trainers.data.sets import DataSet
 from trainers.data.splits import DataSplit, split_data, stored_split
 from trainers.distributed import World
 from trainers.files import atomic_write_json
-from trainers.fit import FitConfig
 from trainers.known import named_by
 from trainers.monitor import Monitor
 from trainers.networks import build, load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file
 from trainers.stages import Stage, trained
+from trainers.task import FitConfig
 from trainers.tasks.reconstruction.evaluate import LOWER, Report, evaluate
 from trainers.tasks.reconstruction.infer import Reconstructor
 from trainers.tasks.reconstruction.measurements import measurement_of, settings_of

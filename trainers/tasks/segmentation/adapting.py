@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from trainers.checksums import checksum
 from trainers.data.cases import Case
-from trainers.fit import Batch, Phase
 from trainers.losses.adversarial import hinge_generator
 from trainers.spec import ModelSpec
+from trainers.task import Batch, Phase
 from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask
 from trainers.tasks.segmentation.hard import harden
 from trainers.tasks.segmentation.samples import as_tensors, load_unlabelled

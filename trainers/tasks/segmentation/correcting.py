@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from trainers.data.cases import Case
-from trainers.fit import Batch
 from trainers.spec import ModelSpec
+from trainers.task import Batch
 from trainers.tasks.segmentation.clicking import measure_clicks
 from trainers.tasks.segmentation.clicks import Voxels, channels
 from trainers.tasks.segmentation.errors import correct

@@ -15,11 +15,12 @@ from torch import nn
 from trainers.augment import Augmentation
 from trainers.card import write_card
 from trainers.data.cases import Case
-from trainers.fit import CheckpointMismatch, FitConfig, fit
+from trainers.fit import CheckpointMismatch, fit
 from trainers.losses.anchor import l2_sp
 from trainers.monitor import Monitor
 from trainers.networks import load
 from trainers.spec import WEIGHTS_FILE, ModelSpec, part_file, save_weights
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.adapting import AdaptingTask
 from trainers.tasks.segmentation.correcting import CorrectingConfig
 from trainers.tasks.segmentation.quality import PART

@@ -22,11 +22,11 @@ from torch import nn
 
 from trainers.data.cases import Case
 from trainers.distributed import World
-from trainers.fit import FitConfig
 from trainers.monitor import Monitor
 from trainers.networks import build
 from trainers.spec import WEIGHTS_FILE, ModelSpec, load_weights, part_file, plain, save_weights
 from trainers.stages import Stage, trained
+from trainers.task import FitConfig
 from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, mean_of, with_more_inputs
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, calibrate

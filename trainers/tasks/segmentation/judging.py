@@ -16,11 +16,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from trainers.data.cases import Case
 from trainers.data.volumes import Volume
-from trainers.fit import Batch, Phase
 from trainers.losses.adversarial import hinge_discriminator
 from trainers.metrics import mean_dice
 from trainers.monitor import Monitor
 from trainers.spec import ModelSpec
+from trainers.task import Batch, Phase
 from trainers.tasks.segmentation.correcting import spoil_some
 from trainers.tasks.segmentation.hard import harden
 from trainers.tasks.segmentation.infer import Segmenter

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from trainers.checksums import checksum
 from trainers.data.cases import Case, CasesError
-from trainers.fit import Batch
 from trainers.losses.adversarial import hinge_generator
 from trainers.networks.blocks import resize
 from trainers.spec import ModelSpec
+from trainers.task import Batch
 from trainers.tasks.segmentation.samples import as_tensors, load_unlabelled
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 

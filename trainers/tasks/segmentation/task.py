@@ -16,10 +16,10 @@ from torch import nn
 from trainers.augment import Augmentation, segmentation_augmentation
 from trainers.checksums import checksum
 from trainers.data.cases import Case, CasesError
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import hinge_discriminator, hinge_generator
 from trainers.networks import build
 from trainers.spec import ModelSpec
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.segmentation.evaluate import evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.samples import Sample, as_tensors, load_samples

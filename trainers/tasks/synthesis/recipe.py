@@ -10,9 +10,9 @@ import numpy as np
 
 from trainers.data.cases import CasesError
 from trainers.data.sets import DataSet
-from trainers.fit import FitConfig
 from trainers.metrics.encoder import EncoderConfig
 from trainers.spec import ModelSpec
+from trainers.task import FitConfig
 from trainers.tasks.synthesis.images import SynthesisPreprocess
 from trainers.tasks.synthesis.presets import PRESETS, Shape
 from trainers.tasks.synthesis.task import SynthesisConfig

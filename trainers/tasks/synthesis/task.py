@@ -16,7 +16,6 @@ from torch import nn
 from trainers.augment import small_moves
 from trainers.checksums import checksum
 from trainers.diffaugment import AdaptiveAugment, DiffAugmentSettings
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.losses.adversarial import ADVERSARIAL
 from trainers.losses.classes import auxiliary_classifier, class_loss
 from trainers.losses.penalties import clip_weights, full_precision, gradient_penalty, r1_penalty, r2_penalty
@@ -24,6 +23,7 @@ from trainers.metrics.distribution import kid
 from trainers.metrics.encoder import extract_features
 from trainers.networks import build
 from trainers.networks.generator import Generator
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.synthesis.images import Images
 from trainers.tasks.synthesis.presets import PRESETS, Shape, networks_of
 

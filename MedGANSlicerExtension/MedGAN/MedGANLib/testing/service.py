@@ -41,6 +41,41 @@ class ServiceRoutes:
         """GET /review/{model}."""
         self._json(self.world.review_json(model))
 
+    def train(self, model: str, body: bytes) -> None:
+        """POST /train/{model}."""
+        asked = json.loads(body or b"{}")
+        self.world.train_requests.append(asked)
+        run = self.world.start_training(model, str(asked.get("author", "")))
+        self._json(self.world.training_json(run))
+
+    def train_status(self, body: bytes) -> None:
+        """GET /train/; every question moves the run one epoch on."""
+        self.world.advance()
+        if "check_if_running" in self.query and not (self.world.run and self.world.run.running):
+            raise Refusal(404, "no_training", "Nothing is being trained.")
+        self._json(self.world.training_json())
+
+    def train_stop(self, body: bytes) -> None:
+        """DELETE /train/."""
+        if self.world.run and self.world.run.running:
+            self.world.run.state = "cancelled"
+        self._json(self.world.training_json())
+
+    def versions(self, model: str, body: bytes) -> None:
+        """GET /models/{name}/versions."""
+        self._json(
+            {"model": model, "current": self.world.current, "versions": [v.to_json() for v in self.world.versions]}
+        )
+
+    def set_current(self, model: str, body: bytes) -> None:
+        """PUT /models/{name}/current."""
+        wanted = json.loads(body or b"{}")
+        version = self.world.find(str(wanted.get("version")))
+        if version.state == "refused" and not wanted.get("force"):
+            raise Refusal(409, "conflict", f"Version {version.name} was refused.", "Send force to serve it anyway.")
+        self.world.current = version.name
+        self.versions(model, body)
+
     def train_events(self, body: bytes) -> None:
         """GET /train/events; every event moves the run one epoch on."""
         self.world.advance()

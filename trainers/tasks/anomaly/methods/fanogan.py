@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from trainers.checksums import checksum
-from trainers.fit import Batch, Phase, TrainingTask
 from trainers.networks import build
 from trainers.networks.discriminator import DCGANDiscriminator
 from trainers.networks.encoder import LatentEncoder
 from trainers.networks.generator import Generator
+from trainers.task import Batch, Phase, TrainingTask
 from trainers.tasks.anomaly.corruption import Floats
 from trainers.tasks.anomaly.methods.reading import Reading, smooth
 
