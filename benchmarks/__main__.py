@@ -164,6 +164,9 @@ def retrain(
 def active_learning(
     out: Out = OUT,
     seeds: Annotated[int, typer.Option(help="How often, with other first patients each time.")] = 3,
+    strategies: Annotated[
+        str, typer.Option(help="Ways to choose.")
+    ] = "foreground,entropy,stratified,realism,diversity,hybrid",
     steps: Annotated[int, typer.Option(help="Training steps of each network.")] = 800,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     kept: Annotated[
@@ -175,7 +178,7 @@ def active_learning(
 
     with ConsoleMonitor() as monitor:
         bench = Bench(hippocampus(), out / "active_learning", Effort(steps, threads=threads), monitor, kept)
-        rows = summary(bench.measure(range(seeds)))
+        rows = summary(bench.measure(range(seeds), strategies.split(",")))
     plot(rows, out / "active_learning.png")
     _tell("Which study next: Dice on 30 patients not trained on", rows, out / "active_learning.json")
 

@@ -43,6 +43,7 @@ def seams(folder: Path, volume: Volume) -> list[dict[str, Any]]:
     whole = whole_model(volume)
     difference = np.abs(tiled.image.array - whole.image.array)
     spread = float(whole.image.array.std())
+    assert whole.uncertainty is not None
     told = {
         "largest difference by tiles": difference.max(),
         "99.9th percentile of it": np.percentile(difference, 99.9),

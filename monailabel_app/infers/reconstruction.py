@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monailabel_app.infers.base import ImageInfer, Outcome
-from monailabel_app.infers.result import Part
+from monailabel_app.infers.result import BUNDLE, Part
 from monailabel_app.options import Schema, choice, share, switch, whole_number
 from monailabel_app.synthetic import mark_of
 from trainers.data import kspace
@@ -99,7 +99,8 @@ class ReconstructionInfer(ImageInfer):
         self, loaded: ReconstructionModel, request: Mapping[str, Any], options: Mapping[str, Any], monitor: Monitor
     ) -> Outcome:
         if not isinstance(loaded, UndersampledReconstructor) or not _is_kspace(request["image"]):
-            return super().answer(loaded, request, options, monitor)
+            wanted = {"uncertainty": request.get("result_extension") == BUNDLE}  # a single file has no place for it
+            return super().answer(loaded, request, {**options, **wanted}, monitor)
         clock = time.perf_counter()
         measured = kspace.read_kspace(request["image"])
         slices, _, width, lines = measured.samples.shape
@@ -129,7 +130,7 @@ class ReconstructionInfer(ImageInfer):
         units = {"units": self._units()}
         parts = [
             Part("image", "volume", result.image, {**units, **mark}),
-            Part("uncertainty", "volume", result.uncertainty, units),
+            *([Part("uncertainty", "volume", result.uncertainty, units)] if result.uncertainty else []),
             *(self._beside(name, volume, options) for name, volume in result.beside.items()),
         ]
         about = {"contradiction": result.contradiction, "strength": strength, "gan_altered": altered}

@@ -54,6 +54,16 @@ def parts(client: TestClient, folder: Path, model: str, **params: Any) -> tuple[
     return manifest, {part["name"]: folder / part["file"] for part in manifest["parts"]}
 
 
+def test_a_single_file_has_the_image_of_the_bundle(client: TestClient, tmp_path: Path) -> None:
+    """It has no place for the uncertainty, which is not computed then."""
+    manifest, files = parts(client, tmp_path / "bundle", FINER, strength=0.5)
+    assert {part["name"] for part in manifest["parts"]} == {"image", "uncertainty"}
+    answer = infer(client, FINER, {"image": "head", "output": "image"}, result_extension=".nrrd", strength=0.5)
+    (tmp_path / "alone.nrrd").write_bytes(answer.content)
+    alone, bundled = read_volume(tmp_path / "alone.nrrd"), read_volume(files["image"])
+    assert np.array_equal(alone.array, bundled.array) and np.allclose(alone.affine, bundled.affine)
+
+
 def test_info(client: TestClient) -> None:
     found = client.get("/info/").json()["models"]
     options = found[FINER]["medgan"]["options"]["properties"]

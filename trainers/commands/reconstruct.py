@@ -98,6 +98,7 @@ def _write(result: Reconstructed, out: Path, model: ReconstructionModel, strengt
     altered = strength > 0 or spec.preprocess.get("measurement") in MADE
     made = {"MedGAN.Model": spec.name, "MedGAN.Version": spec.version}
     mark = altered_header(spec.name, spec.version, strength) if altered else made
+    assert result.uncertainty is not None
     volumes = {"image": result.image, "uncertainty": result.uncertainty, **result.beside}
     for name, volume in volumes.items():
         write_volume(out / f"{name}.nrrd", volume, mark if name == "image" else made)

@@ -191,3 +191,17 @@ def test_large_images_are_measured_in_tiles_and_slices_some_at_a_time(monkeypatc
     assert tiled.image.shape == (1, 1, 92, 36, 32)
     for one, two in zip(whole, tiled, strict=True):
         assert torch.allclose(one, two, rtol=1e-3, atol=0.5 if one is whole.image else 1e-2)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+@pytest.mark.parametrize("shape", [(12, 14, 10), (40, 20, 16)], ids=["at once", "in tiles"])
+def test_the_image_alone_is_the_same_image(shape: tuple[int, ...], strength: float) -> None:
+    model, volume = (
+        reconstructor(),
+        Volume(np.random.default_rng(0).normal(500, 100, shape).astype(np.float32), np.eye(4)),
+    )
+    model.side, model.halo = 16, 4
+    both = model(volume, strength)
+    alone = model.reconstruct({"image": volume}, strength, uncertainty=False)
+    assert alone.uncertainty is None and both.uncertainty is not None
+    assert np.array_equal(alone.image.array, both.image.array) and alone.contradiction == both.contradiction

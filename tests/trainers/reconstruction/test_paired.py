@@ -128,6 +128,14 @@ def test_a_volume_from_any_side_gives_the_same(kind: str, axes: tuple[int, ...])
     assert found.uncertainty.array.min() >= 0
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_the_image_alone_is_the_same_image(strength: float) -> None:
+    volume, kind = Volume(body() + np.arange(5) * 20, np.diag([1.0, 1.0, 3.0, 1.0])), next(iter(MADE))
+    both = model(kind)(volume, strength)
+    alone = model(kind).reconstruct({"image": volume}, strength, uncertainty=False)
+    assert alone.uncertainty is None and np.array_equal(alone.image.array, both.image.array)
+
+
 def test_what_a_model_makes_is_in_its_unit() -> None:
     """An untrained denoiser, whose output begins at its input, changes nothing."""
     spec = ModelSpec("m", "reconstruction", "M", "", DENOISER, MADE["low_dose"][0])

@@ -35,7 +35,7 @@ class Reconstructed:
     Attributes:
         image: float32, in the input's units, on a grid of its own if it is finer.
         uncertainty: float32 on the same grid: the error that the network expects, or what the adversarial weights
-            changed, whichever is more, in the input's units.
+            changed, whichever is more, in the input's units; None if it was not wanted.
         contradiction: relative size of what the image contradicts of the measurement; None for noise, which is all
             contradiction.
         warnings: plain sentences for the clinician.
@@ -43,7 +43,7 @@ class Reconstructed:
     """
 
     image: Volume
-    uncertainty: Volume
+    uncertainty: Volume | None
     contradiction: float | None
     warnings: list[str]
     beside: Mapping[str, Volume] = field(default_factory=dict)
@@ -76,6 +76,7 @@ class Reconstructor(Runner):
         scale: int | None = None,
         monitor: Monitor = Monitor(),
         views: bool = True,
+        uncertainty: bool = True,
     ) -> Reconstructed:
         """Reconstructs an image.
 
@@ -87,6 +88,7 @@ class Reconstructor(Runner):
             monitor: hears `progress`; may cancel.
             views: whether the safe image is the mean over mirrored views, which is better and takes four times as long;
                 larger images are looked at once.
+            uncertainty: whether it is wanted; the image alone may be made sooner.
 
         Raises:
             VolumeError: an image too small to look at, or a model that needs k-space. ValueError: a strength or scale
@@ -106,15 +108,15 @@ class Reconstructor(Runner):
                 "cannot_process", f"An image of {' x '.join(map(str, array.shape))} voxels is too small.",
                 f"Every axis needs at least {SMALLEST} voxels.",
             )  # fmt: skip
-        image, doubt = array, np.zeros(1, np.float32)
+        image, doubt = array, None
         for turn in range(turns):
-            image, doubt = self._turn(image, order, strength, views, _Share(monitor, turn, turns))
+            wanted = uncertainty and turn == turns - 1
+            image, doubt = self._turn(image, order, strength, views, wanted, _Share(monitor, turn, turns))
         factors = [f**turns for f in self.measurement.factors]
         grid = _finer_grid(volume, order, array.shape, factors)
         warnings = [GAN_WARNING] if strength > 0 else []
-        return Reconstructed(
-            back(image, order, grid), back(doubt, order, grid), self._contradiction(image, array, factors), warnings
-        )
+        told = None if doubt is None else back(doubt, order, grid)
+        return Reconstructed(back(image, order, grid), told, self._contradiction(image, array, factors), warnings)
 
     def reconstruct(
         self, images: Mapping[str, Volume], strength: float = 0.0, monitor: Monitor = Monitor(), **options: Any
@@ -125,10 +127,11 @@ class Reconstructor(Runner):
             images: by the names of the spec's `inputs`.
             strength: between the safe and the adversarial weights.
             monitor: hears `progress`; may cancel.
-            **options: the model's own; here `scale` and `test_time_augmentation`, on by default.
+            **options: the model's own; here `scale`; `test_time_augmentation` and `uncertainty` are on by default.
         """
         views = bool(options.get("test_time_augmentation", True))
-        return self(images["image"], strength, options.get("scale"), monitor, views)
+        wanted = bool(options.get("uncertainty", True))
+        return self(images["image"], strength, options.get("scale"), monitor, views, wanted)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -145,28 +148,41 @@ class Reconstructor(Runner):
         return 1 if scale is None or scale == 1 else self.measurement.scales.index(scale) + 1
 
     def _turn(
-        self, array: Floats, order: npt.NDArray[np.float64], strength: float, views: bool, monitor: Monitor
-    ) -> tuple[Floats, Floats]:
-        """One pass over a volume, (x, y, z) in its own units: the image and its uncertainty."""
+        self,
+        array: Floats,
+        order: npt.NDArray[np.float64],
+        strength: float,
+        views: bool,
+        wanted: bool,
+        monitor: Monitor,
+    ) -> tuple[Floats, Floats | None]:
+        """One pass over a volume, (x, y, z) in its own units: the image and, if it is wanted, its uncertainty."""
         unit, multiple = self.measurement.unit(array), self._multiple()
         padded = np.pad(array, [(0, -n % m) for n, m in zip(array.shape, multiple, strict=True)], mode="edge")
         shape = [n * f for n, f in zip(padded.shape, self.measurement.factors, strict=True)]
-        image, doubt = empty(shape, order), empty(shape, order)
+        image, doubt = empty(shape, order), empty(shape, order) if wanted else None
         todo = tiles(padded.shape, self.side, self.halo * max(multiple), multiple)
         for number, tile in enumerate(todo):
             monitor.check()
             numbers = unit.to_numbers(padded[tile.seen])
-            made, error = self._tile(numbers, tile, strength, views)
             kept = finer(tile.kept, self.measurement.factors)
-            image[kept], doubt[kept] = unit.to_values(made), error * unit.scale
+            made, error = self._tile(numbers, tile, strength, views, wanted)
+            image[kept] = unit.to_values(made)
+            if doubt is not None and error is not None:
+                doubt[kept] = error * unit.scale
             monitor.report(progress=(number + 1) / len(todo))
         whole = tuple(slice(n * f) for n, f in zip(array.shape, self.measurement.factors, strict=True))
-        return image[whole], doubt[whole]
+        return image[whole], None if doubt is None else doubt[whole]
 
-    def _tile(self, numbers: Floats, tile: Tile, strength: float, views: bool) -> tuple[Floats, Floats]:
-        """The image and the expected error of a tile, without its surroundings."""
+    def _tile(
+        self, numbers: Floats, tile: Tile, strength: float, views: bool, wanted: bool
+    ) -> tuple[Floats, Floats | None]:
+        """The image of a tile and, if it is wanted, the expected error, without their surroundings."""
         inner = finer(tile.inner, self.measurement.factors)
-        image, error = self.blend({self.measurement.given: torch.from_numpy(numbers)[None, None]}, strength, views)
+        given = {self.measurement.given: torch.from_numpy(numbers)[None, None]}
+        if not wanted:
+            return self.blend_alone(given, strength, views)[0, 0].float().numpy()[inner], None
+        image, error = self.blend(given, strength, views)
         return image[0, 0].float().numpy()[inner], error[0, 0].numpy()[inner]
 
     def _contradiction(self, image: Floats, array: Floats, factors: Sequence[int]) -> float | None:

@@ -51,7 +51,14 @@ class Runner:
         adversarial image is of one view: a mean of several has no texture.
         """
         safe = self.run("l1", measured, views=views)
-        return blended(safe, lambda: self.run(GAN, measured, views=False).image, strength)
+        return blended(safe, self._altered(measured), strength)
+
+    def blend_alone(self, measured: Measured, strength: float, views: bool = True) -> torch.Tensor:
+        """The image of `blend` alone, which is made sooner."""
+        return blended_image(self.run("l1", measured, views=views).image, self._altered(measured), strength)
+
+    def _altered(self, measured: Measured) -> Callable[[], torch.Tensor]:
+        return lambda: self.run(GAN, measured, views=False).image
 
     def looks_often(self, voxels: int) -> bool:
         """Whether an image of so many voxels is looked at in several views."""
@@ -120,15 +127,14 @@ class Runner:
 def blended(
     safe: Reconstruction, altered: Callable[[], torch.Tensor], strength: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The image between a safe and an adversarial one, which is made only if it counts, and how far off it may be.
+    """As `blended_image`, and how far off it may be: what the adversarial weights changed is doubted too."""
+    image, error = blended_image(safe.image, altered, strength), expected_error(safe.log_error)
+    return image, torch.maximum(error, (image - safe.image).abs()) if strength > 0 else error
 
-    What the adversarial weights changed is doubted too.
-    """
-    image, error = safe.image, expected_error(safe.log_error)
-    if strength > 0:
-        change = strength * (altered() - image)
-        image, error = image + change, torch.maximum(error, change.abs())
-    return image, error
+
+def blended_image(safe: torch.Tensor, altered: Callable[[], torch.Tensor], strength: float) -> torch.Tensor:
+    """The image between a safe and an adversarial one, which is made only if it counts."""
+    return safe + strength * (altered() - safe) if strength > 0 else safe
 
 
 def load_networks(spec: ModelSpec, folder: Path, first: str = "l1") -> dict[str, nn.Module]:

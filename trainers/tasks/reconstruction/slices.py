@@ -30,6 +30,7 @@ class SliceReconstructor(Reconstructor):
         scale: int | None = None,
         monitor: Monitor = Monitor(),
         views: bool = True,
+        uncertainty: bool = True,
     ) -> Reconstructed:
         """Makes the image on the volume's grid; see `Reconstructor`. The thickest axis is the one of the slices."""
         assert isinstance(self.measurement, Paired)
@@ -42,27 +43,33 @@ class SliceReconstructor(Reconstructor):
             hint = f"Give a volume with slices of at least {SMALLEST} x {SMALLEST} pixels."
             raise VolumeError("cannot_process", f"Slices of {array.shape[:2]} pixels are too small.", hint)
         width, height, slices = array.shape
-        image, doubt = empty(array.shape, order), np.empty((slices, width, height), np.float32).transpose(1, 2, 0)
-        self._slices(self.measurement.sources(array), (image, doubt), strength, views, monitor)
-        found = (back(image, order, volume.affine), back(doubt, order, volume.affine))
-        return Reconstructed(*found, None, self._warnings(strength))
+        image = empty(array.shape, order)
+        doubt = np.empty((slices, width, height), np.float32).transpose(1, 2, 0) if uncertainty else None
+        self._slices(self.measurement.sources(array), image, doubt, strength, views, monitor)
+        told = None if doubt is None else back(doubt, order, volume.affine)
+        return Reconstructed(back(image, order, volume.affine), told, None, self._warnings(strength))
 
     def _slices(
-        self, sources: Floats, into: tuple[Floats, Floats], strength: float, views: bool, monitor: Monitor
+        self, sources: Floats, image: Floats, doubt: Floats | None, strength: float, views: bool, monitor: Monitor
     ) -> None:
-        """Fills in the image and its expected error, (x, y, z) in its own units."""
+        """Fills in the image and, if there is room for it, its expected error, (x, y, z) in its own units."""
         assert isinstance(self.measurement, Paired)
         shape, unit = sources.shape[1:], self.measurement.target
         pad = [(0, 0), (0, 0), *((0, -n % m) for n, m in zip(shape, self.measurement.multiple(), strict=False))]
         for start in range(0, shape[2], AT_ONCE):
             monitor.check()
             part = slice(start, min(start + AT_ONCE, shape[2]))
-            given = np.pad(np.moveaxis(sources[..., part], 3, 0), pad, mode="edge")
-            found = self.blend({self.measurement.given: torch.from_numpy(given)}, strength, views)
-            made, error = (x[:, 0, : shape[0], : shape[1]] for x in found)
-            for number, one in enumerate(made, start):  # torch transposes in blocks, which is several times faster
-                into[0][..., number] = unit.to_values(one.t().contiguous().numpy()).T
-            into[1][..., part] = np.moveaxis(error.numpy() * unit.scale, 0, 2)
+            seen = np.moveaxis(sources[..., part], 3, 0)
+            seen = np.pad(seen, pad, mode="edge") if any(map(any, pad)) else np.ascontiguousarray(seen)
+            given = {self.measurement.given: torch.from_numpy(seen)}
+            if doubt is None:
+                made = self.blend_alone(given, strength, views)
+            else:
+                made, error = self.blend(given, strength, views)
+                doubt[..., part] = np.moveaxis(error[:, 0, : shape[0], : shape[1]].numpy() * unit.scale, 0, 2)
+            for number, one in enumerate(made[:, 0, : shape[0], : shape[1]], start):
+                # torch transposes in blocks, which is several times faster
+                image[..., number] = unit.to_values(one.t().contiguous().numpy()).T
             monitor.report(progress=part.stop / shape[2])
 
     def _warnings(self, strength: float) -> list[str]:

@@ -59,6 +59,7 @@ class UndersampledReconstructor(Reconstructor):
         faster = round(measured.lines.size / measured.lines.sum(), 1)
         views = bool(told.get("test_time_augmentation", True))
         found = reconstruct_kspace(self, measured, strength, turned.affine, monitor, views)
+        assert found.uncertainty is not None
         return replace(
             found,
             image=back(found.image.array, order, volume.affine),
