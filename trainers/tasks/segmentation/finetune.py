@@ -40,7 +40,6 @@ class FinetuneConfig:
         anchor: weight of L2-SP, which holds the network near the serving version.
         replay: share of a batch from the replay cases, if there are any.
         balance: how strongly rare labels count, see `SegmentationConfig`.
-        patch: size of a training image, voxels; larger ones are no better here, and slower.
         corrected: share of batches with simulated corrections, so that they are not forgotten.
         threads: CPU threads; one beside a busy server is many times faster than two.
     """
@@ -53,7 +52,6 @@ class FinetuneConfig:
     anchor: float = 1e-3
     replay: float = 0.5
     balance: float = 0.25
-    patch: tuple[int, int, int] = (32, 48, 32)
     corrected: float = 0.2
     seed: int = 0
     threads: int = 1
@@ -159,8 +157,7 @@ def _anchor(network: nn.Module, config: FinetuneConfig) -> Any:
 def _task_config(spec: ModelSpec, config: FinetuneConfig) -> SegmentationConfig:
     """The augmentation and patch that the model was trained with."""
     trained = spec.training.get("task", {})
-    usual = trained.get("patch", SegmentationConfig.patch)
-    patch = tuple(min(n, m) for n, m in zip(usual, config.patch, strict=True))
+    patch = tuple(trained.get("patch", SegmentationConfig.patch))  # norms over smaller ones are others
     augmentation = Augmentation(**trained.get("augmentation", {}))
     return SegmentationConfig(
         patch=patch, balance=config.balance, replay=config.replay, seed=config.seed, augmentation=augmentation

@@ -36,8 +36,8 @@ class SegmentationConfig:
         patch: size of a training image, voxels; a multiple of 8.
         adversarial: weight of the adversarial term; 0 trains without a discriminator, the default:
             the gain with plenty of labels was not measured.
-        balance: how strongly rare labels count in the cross-entropy: each class by its share of the voxels to the power
-            of minus this; 0 counts all alike.
+        balance: how strongly rare labels count in the loss: each by its share of all labels' voxels to the power of
+            minus this; 0 counts all alike.
         replay: share of each batch that is drawn from the replay cases, if there are any.
         seed: of batches and augmentation.
     """
@@ -163,11 +163,12 @@ class SegmentationTask(TrainingTask):
 
 
 def class_weights(samples: Sequence[Sample], classes: int, power: float) -> torch.Tensor:
-    """The weight of each class (classes,): its share of the voxels to the power of minus `power`, their mean 1.
+    """The weight of each class (classes,): a label's share of all labels' voxels to the power of minus `power`, mean 1.
 
-    None is more than `HEAVIEST` times another: a label of few voxels would drown all others.
+    None is more than `HEAVIEST` times another: a label of few voxels would drown all others. The background counts 1:
+    counting it less makes every label too large.
     """
-    counts = np.sum([np.bincount(s.label.ravel(), minlength=classes) for s in samples], axis=0)
-    weights = np.maximum(counts / counts.sum(), 1e-6) ** -power
+    counts = np.sum([np.bincount(s.label.ravel(), minlength=classes) for s in samples], axis=0)[1:]
+    weights = np.maximum(counts / max(1, counts.sum()), 1e-6) ** -power
     weights = np.minimum(weights, HEAVIEST * weights.min())
-    return torch.from_numpy((weights / weights.mean()).astype(np.float32))
+    return torch.from_numpy(np.append(1.0, weights / weights.mean()).astype(np.float32))
