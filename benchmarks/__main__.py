@@ -136,13 +136,14 @@ def labels(
     kept: Annotated[
         Path | None, typer.Option(help="Folder with rows of earlier runs, which are not done again.")
     ] = None,
+    train: Annotated[bool, typer.Option(help="Do the runs that are missing; else they are left out.")] = True,
 ) -> None:
     """Segmentation with few labels: alone, augmented, with GAN pairs, with adversarial learning. Takes hours."""
     from benchmarks.synthetic_labels import Bench, Effort, plot, summary
 
     with ConsoleMonitor() as monitor:
         bench = Bench(hippocampus(), out / "synthetic_labels", Effort(threads=threads), monitor, kept)
-        rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds), arms.split(",")))
+        rows = summary(bench.measure([int(n) for n in sizes.split(",")], range(seeds), arms.split(","), train))
     plot(rows, out / "synthetic_labels.png")
     _tell("Few labels: Dice on 30 patients not trained on", rows, out / "synthetic_labels.json")
 

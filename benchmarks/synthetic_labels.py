@@ -109,9 +109,16 @@ class Bench:
         self.folders = [out] if kept is None else [out, kept]
 
     def measure(
-        self, sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2), arms: Sequence[str] = ARMS
+        self,
+        sizes: Sequence[int] = SIZES,
+        seeds: Sequence[int] = (0, 1, 2),
+        arms: Sequence[str] = ARMS,
+        train: bool = True,
     ) -> list[dict[str, Any]]:
-        """All runs, those that are done already from their files: rows of arm, labelled, seed, dice and minutes."""
+        """All runs, those that are done already from their files: rows of arm, labelled, seed, dice and minutes.
+
+        Without `train` others are left out.
+        """
         sizes = sorted(sizes)
         wanted = [
             Run(arm, n, seed)
@@ -119,16 +126,22 @@ class Bench:
             for arm in arms
             for n in (sizes if arm in GUIDED else [*sizes, REFERENCE])
         ]
+        if not train:
+            return list(filter(None, map(self.known, wanted)))
         return [self.result(run, sizes) for run in wanted]
 
     def result(self, run: Run, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
         """One run's row: Dice of each test patient, averaged over labels."""
+        return self.known(run) or self.train_one(run, sizes)
+
+    def known(self, run: Run) -> dict[str, Any] | None:
+        """The row of a run that is done; None of one that is not, or was not trained for as long."""
         for file in (folder / f"{run.name}.json" for folder in self.folders):
             if file.is_file():
                 found: dict[str, Any] = read_json(file)
                 if found["effort"] == self.effort.of(run.arm):
                     return found
-        return self.train_one(run, sizes)
+        return None
 
     def train_one(self, run: Run, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
         """Trains and measures one run, and keeps its row and its weights."""

@@ -45,6 +45,7 @@ def test_rows_of_earlier_runs_are_not_measured_again(tmp_path: Path, monkeypatch
     known = {**row("classical", 4, 0, [0.7]), "effort": {"segmentation": 9}}
     atomic_write_json(tmp_path / "kept" / "classical-04-0.json", known)
     atomic_write_json(tmp_path / "out" / "classical-64-0.json", {**known, "effort": {"segmentation": 8}})
+    assert bench.measure([4], [0, 1], ["classical", "pairs"], train=False) == [known], "what is missing is left out"
     rows = bench.measure(sizes=[4], seeds=[0], arms=["classical"])
     assert rows[0] == known
     assert trained == ["classical-64-0"], "and those of another effort are"
