@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from server_world import MODEL, Server, error, make_studies, serving
+from server_world import MODEL, Server, crop, error, make_studies, serving
 
 from monailabel_app.finetune.runs import read_run
 from trainers.data.volumes import Volume, read_label, read_volume, write_volume
@@ -161,6 +161,11 @@ def cancelled_in_time(http: httpx.Client, path: str) -> dict[str, Any]:
 def test_two_clinicians_label_train_and_go_on_at_the_same_time(
     http: httpx.Client, server: Server, tmp_path: Path
 ) -> None:
+    more = [f"study_{number}" for number in range(20, 24)]  # others may be taken by clients of other tests
+    for study in more:
+        write_volume(tmp_path / f"{study}.nii.gz", crop(int(study.removeprefix("study_"))))
+        with (tmp_path / f"{study}.nii.gz").open("rb") as stream:
+            assert http.put("/datastore/image", params={"image": study}, files={"file": stream}).status_code == 200
     free = []
     for study, known in http.get("/datastore/", params={"output": "all"}).json()["objects"].items():
         http.delete("/datastore/label", params={"id": study, "tag": "final"})
@@ -181,6 +186,8 @@ def test_two_clinicians_label_train_and_go_on_at_the_same_time(
     assert sorted(answers) == [(200, "QUEUED"), (200, "RUNNING")]
     for run in http.get("/train/runs", params={"limit": 2}).json()["runs"]:
         cancelled_in_time(http, f"/train/runs/{run['run']}")
+    for study in more:
+        http.delete("/datastore/image", params={"id": study})
 
 
 def day_of(server: Server, name: str, folder: Path) -> tuple[list[str], tuple[int, str]]:
