@@ -77,15 +77,16 @@ class Followers:
     @contextmanager
     def _hearing(self, number: int) -> Iterator[None]:
         before: Any = signal.getsignal(number)
+        if not callable(before):  # the process ends at once, and all connections with it
+            yield
+            return
 
         def heard(number: int, frame: FrameType | None) -> None:
             self.leave()
             before(number, frame)
 
-        if callable(before):  # else the process ends at once, and all connections with it
-            signal.signal(number, heard)
+        signal.signal(number, heard)
         try:
             yield
         finally:
-            if callable(before):
-                signal.signal(number, before)
+            signal.signal(number, before)

@@ -74,11 +74,11 @@ def compare(name: str, before: Scores, after: Scores, limit: float, label_limit:
         label_limit: how much the Dice of one label may; None does not look.
     """
     cases = len(before.per_case)
-    both = _in_both(before, after)
-    means = (_average(both[0].values()), _average(both[1].values())) if both else (before.dice_mean, after.dice_mean)
+    found = _by_label(before, after)
+    means = (_average(found[0].values()), _average(found[1].values())) if found else (before.dice_mean, after.dice_mean)
     checks = [_check(name, METRIC, *means, cases, limit)]
     if label_limit is not None:
-        old_dice, new_dice = both or (before.dice, after.dice)
+        old_dice, new_dice = found or (before.dice, after.dice)
         labels = [label for label in old_dice if math.isfinite(old_dice[label])]
         pairs = [(f"dice_{label}", old_dice[label], new_dice.get(label, math.nan)) for label in labels]
         checks += [_check(name, metric, old, new, cases, label_limit) for metric, old, new in pairs]
@@ -97,7 +97,7 @@ def decide(checks: Sequence[Check]) -> Verdict:
     return Verdict(True, f"{'; '.join(means)}.", list(checks))
 
 
-def _in_both(before: Scores, after: Scores) -> tuple[dict[str, float], dict[str, float]] | None:
+def _by_label(before: Scores, after: Scores) -> tuple[dict[str, float], dict[str, float]] | None:
     """Mean Dice of each label, before and after, over the cases where the latter is finite; None if there are none."""
     later = {case["id"]: case["dice"] for case in after.per_case if isinstance(case, Mapping)}
     found: dict[str, list[tuple[float, float]]] = {}
