@@ -173,15 +173,20 @@ def active_learning(
     kept: Annotated[
         Path | None, typer.Option(help="Folder with rounds of earlier runs, which are not done again.")
     ] = None,
+    rare: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of patients that come as another sequence; 0.1 is one in ten.")
+    ] = 0.0,
+    sizes: Annotated[str, typer.Option(help="Numbers of labelled patients.")] = "2,4,8",
 ) -> None:
     """Dice against the number of labelled patients for every strategy that chooses them. Takes an hour or more."""
     from benchmarks.active_learning import Bench, Effort, plot, summary
 
+    name = "active_learning_two_sequences" if rare else "active_learning"
     with ConsoleMonitor() as monitor:
-        bench = Bench(hippocampus(), out / "active_learning", Effort(steps, threads=threads), monitor, kept)
-        rows = summary(bench.measure(range(seeds), strategies.split(",")))
-    plot(rows, out / "active_learning.png")
-    _tell("Which study next: Dice on 30 patients not trained on", rows, out / "active_learning.json")
+        bench = Bench(hippocampus(), out / name, Effort(steps, threads=threads), monitor, kept, rare)
+        rows = summary(bench.measure(range(seeds), strategies.split(","), [int(n) for n in sizes.split(",")]))
+    plot(rows, out / f"{name}.png")
+    _tell("Which study next: Dice on 30 patients not trained on", rows, out / f"{name}.json")
 
 
 @app.command()

@@ -10,7 +10,7 @@ Each round is kept in a file of its own, so that a stopped benchmark goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.synthetic_labels import interval
+from benchmarks.two_sequences import is_negative, negative, some_negative
 from trainers.data.cases import Case, find_cases, split_cases
 from trainers.data.volumes import read_volume
 from trainers.files import atomic_write_json, read_json
@@ -29,7 +30,7 @@ from trainers.networks import build
 from trainers.recipes import RECIPES
 from trainers.task import FitConfig
 from trainers.tasks.segmentation.choosing import STRATEGIES, Pool, Seen
-from trainers.tasks.segmentation.evaluate import evaluate_segmenter
+from trainers.tasks.segmentation.evaluate import Report, evaluate_segmenter
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.interactive import without_clicks
 from trainers.tasks.segmentation.quality import entropies, label_names
@@ -65,12 +66,26 @@ class Bench:
     """Rounds of active learning on one data set."""
 
     def __init__(
-        self, data: Path, out: Path, effort: Effort = Effort(), monitor: Monitor = Monitor(), kept: Path | None = None
+        self,
+        data: Path,
+        out: Path,
+        effort: Effort = Effort(),
+        monitor: Monitor = Monitor(),
+        kept: Path | None = None,
+        rare: float = 0.0,
     ) -> None:
-        """Takes patients from `data`; writes to `out`, and reads rounds of earlier runs from `kept` too."""
+        """Takes patients from `data`; writes to `out`, and reads rounds of earlier runs from `kept` too.
+
+        With `rare` that share of the patients to learn from comes as another sequence, and each patient to measure on
+        as both, which count alike.
+        """
         recipe = RECIPES["hippocampus_segmentation"]
         split = split_cases(find_cases(data), recipe.validation, recipe.test)
-        self.train, self.test = {case.id: case for case in split.train}, split.test
+        train, self.test = split.train, split.test
+        if rare:
+            train = some_negative(train, rare, out / "images")
+            self.test = [*self.test, *(negative(case, out / "images") for case in self.test)]
+        self.train = {case.id: case for case in train}
         spec = without_clicks(recipe.spec)
         self.spec = spec.replace(network=NETWORK, preprocess={**spec.preprocess, **COARSE})
         self.out, self.effort, self.monitor = out, effort, monitor
@@ -117,16 +132,31 @@ class Bench:
         networks = self._learn(labelled, seed)
         segmenter = Segmenter.from_network(self.spec, networks["generator"])
         report = evaluate_segmenter(segmenter, self.test, test_time_augmentation=False)
-        dice = [float(np.mean(list(case["dice"].values()))) for case in report.per_case]
+        dice = self._by_patient(report)
         pool = self._look(segmenter, networks["discriminator"], labelled) if larger else None
         more = {w: self._choose(w, pool, larger - len(labelled), seed) for w in strategies} if pool else {}
         row = {
             "strategy": name, "labelled": len(labelled), "seed": seed, "dice": float(np.mean(dice)),
             "per_patient": [round(v, 5) for v in dice], "patients": list(labelled), "next": more,
-            "minutes": round((time.monotonic() - started) / 60, 2), "effort": vars(self.effort),
+            "by_kind": self._by_kind(report), "minutes": round((time.monotonic() - started) / 60, 2),
+            "effort": vars(self.effort),
         }  # fmt: skip
         atomic_write_json(self.out / f"{key}.json", row)
         return row
+
+    def _by_patient(self, report: Report) -> list[float]:
+        """The mean of each patient's images."""
+        return self._means(report, lambda case: case.patient)
+
+    def _by_kind(self, report: Report) -> list[float]:
+        """The mean of the usual images, and of the rare ones if there are any."""
+        return self._means(report, is_negative)
+
+    def _means(self, report: Report, group: Callable[[Case], object]) -> list[float]:
+        every: dict[object, list[float]] = {}
+        for case, measured in zip(self.test, report.per_case, strict=True):
+            every.setdefault(group(case), []).append(float(np.mean(list(measured["dice"].values()))))
+        return [float(np.mean(values)) for values in every.values()]
 
     def _known(self, key: str, labelled: Sequence[str]) -> dict[str, Any] | None:
         for file in (folder / f"{key}.json" for folder in self.folders):

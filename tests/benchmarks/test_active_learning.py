@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import active_learning as module
 from benchmarks.active_learning import COMPARED, FULL, Bench, Effort, plot, summary
+from benchmarks.two_sequences import is_negative, negative
 from tests.trainers.conftest import ball
-from trainers.data.volumes import Volume, write_volume
+from trainers.data.cases import Case
+from trainers.data.volumes import Volume, read_volume, write_volume
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    import numpy as np
-
     for number in range(46):
         image, label = ball((20, 24, 20), (10.0, 12.0 + number % 3, 10.0))
         for part, array in (("images", image), ("labels", (label > 3) + (label > 0).astype(np.uint8))):
@@ -53,3 +54,24 @@ def test_the_summary_says_who_reaches_95_percent_and_is_drawn(tmp_path: Path) ->
     plot(summary(rows), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
     assert "hybrid" in COMPARED
+
+
+def test_of_two_sequences_one_is_rare_to_learn_from_and_counts_alike(bench: Bench, tmp_path: Path) -> None:
+    mixed = Bench(tmp_path / "data", tmp_path / "out2", Effort(steps=2), rare=0.5)
+    assert sorted(map(is_negative, mixed.train.values())) == [False] * 3 + [True] * 3
+    assert {case.patient for case in mixed.train.values()} == set(bench.train)
+    assert [case.patient for case in mixed.test] == 2 * [case.patient for case in bench.test]
+    (row,) = mixed.play("foreground", 0, sorted(mixed.train)[:2], (2,))
+    assert len(row["per_patient"]) == 30 and len(row["by_kind"]) == 2
+    assert row["dice"] == pytest.approx(np.mean(row["by_kind"]))
+
+
+def test_a_negative_shows_black_for_white_of_the_same_patient(tmp_path: Path) -> None:
+    values = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    write_volume(tmp_path / "p1.nii.gz", Volume(values, np.diag([2.0, 1.0, 1.0, 1.0])))
+    case = negative(Case("p1", tmp_path / "p1.nii.gz", tmp_path / "label.nii.gz"), tmp_path / "made")
+    image = read_volume(case.image)
+    assert (case.patient, case.label) == ("p1", tmp_path / "label.nii.gz")
+    assert np.corrcoef(image.array.ravel(), values.ravel())[0, 1] < -0.99
+    np.testing.assert_allclose(image.affine, np.diag([2.0, 1.0, 1.0, 1.0]))
+    assert image.array.min() == 0
