@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +16,10 @@ from trainers.preprocess import CanonicalGrid, Window
 from trainers.recipes import RECIPES
 from trainers.spec import ModelSpec
 from trainers.tasks.segmentation import Segmenter
-from trainers.tasks.segmentation.clicks import Click, Clicks, channels, obey
+from trainers.tasks.segmentation.clicks import Click, Clicks, by_class, channels, obey
 from trainers.tasks.segmentation.errors import correct
+from trainers.tasks.segmentation.reaching import reach
 from trainers.tasks.segmentation.search import largest_pieces
-from trainers.tasks.segmentation.steering import features_of, last_layer, steer
 
 VALUES = [0, 3, 7]
 
@@ -50,8 +49,8 @@ class Blank(nn.Module):
 
 
 def test_a_click_is_one_voxel_and_a_scribble_a_line() -> None:
-    clicks = Clicks([Click(3, ((2.2, 4.0, 5.0),)), Click(7, ((1, 1, 1), (1, 1, 4), (3, 1, 4)))], grid(), VALUES, 2.0)
-    marks = clicks.inside(grid().whole())
+    clicks = Clicks([Click(3, ((2.2, 4.0, 5.0),)), Click(7, ((1, 1, 1), (1, 1, 4), (3, 1, 4)))], grid(), VALUES)
+    marks = by_class(clicks.inside(grid().whole()))
     assert marks[1].tolist() == [[2, 4, 5]]
     assert sorted(map(tuple, marks[2])) == [(1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (2, 1, 4), (3, 1, 4)]
 
@@ -60,15 +59,22 @@ def test_a_click_is_at_the_same_place_of_the_patient_in_any_orientation() -> Non
     flipped = np.diag([-1.0, 1.0, 2.0, 1.0])
     flipped[:3, 3] = (15.0, 0.0, 0.0)
     turned = grid((16, 16, 8), flipped)
-    (index, voxels), *_ = Clicks([Click(3, ((4.0, 5.0, 6.0),))], turned, VALUES, 2.0).marked
+    (index, voxels), *_ = Clicks([Click(3, ((4.0, 5.0, 6.0),))], turned, VALUES).marked
     place = turned.affine @ [*voxels[0], 1.0]
     assert index == 1
     assert np.abs(place[:3] - (4.0, 5.0, 6.0)).max() <= 0.5
 
 
 def test_a_later_correction_holds_against_an_earlier_one() -> None:
-    clicks = Clicks([Click(3, ((2, 2, 2),)), Click(0, ((2, 2, 2),))], grid(), VALUES, 2.0)
-    assert {k: v.tolist() for k, v in clicks.inside(grid().whole()).items()} == {0: [[2, 2, 2]]}
+    clicks = Clicks([Click(3, ((2, 2, 2),)), Click(0, ((2, 2, 2),))], grid(), VALUES)
+    assert [(index, voxels.tolist()) for index, voxels in clicks.inside(grid().whole())] == [(0, [[2, 2, 2]])]
+
+
+def test_marks_come_in_the_order_of_the_corrections() -> None:
+    given = [Click(7, ((1, 1, 1),)), Click(3, ((2, 2, 2),)), Click(7, ((3, 3, 3),))]
+    marks = Clicks(given, grid(), VALUES).inside(grid().whole())
+    assert [(index, *voxels.tolist()) for index, voxels in marks] == [(2, [1, 1, 1]), (1, [2, 2, 2]), (2, [3, 3, 3])]
+    assert {index: len(voxels) for index, voxels in by_class(marks).items()} == {1: 1, 2: 2}
 
 
 def test_the_channels_fall_off_as_a_gaussian() -> None:
@@ -81,8 +87,9 @@ def test_the_channels_fall_off_as_a_gaussian() -> None:
 
 
 def test_marks_of_a_window_are_counted_from_its_corner() -> None:
-    clicks = Clicks([Click(3, ((9, 9, 9),)), Click(3, ((1, 1, 1),))], grid(), VALUES, 2.0)
-    assert clicks.inside(Window((8, 8, 8), (4, 4, 4)))[1].tolist() == [[1, 1, 1]]
+    clicks = Clicks([Click(3, ((9, 9, 9),)), Click(3, ((1, 1, 1),))], grid(), VALUES)
+    ((index, voxels),) = clicks.inside(Window((8, 8, 8), (4, 4, 4)))
+    assert (index, voxels.tolist()) == (1, [[1, 1, 1]])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def test_marks_of_a_window_are_counted_from_its_corner() -> None:
 )
 def test_impossible_corrections_are_named(click: Click, code: str, says: str) -> None:
     with pytest.raises(VolumeError, match=says) as caught:
-        Clicks([click], grid(), VALUES, 2.0)
+        Clicks([click], grid(), VALUES)
     assert caught.value.code == code
 
 
@@ -116,7 +123,7 @@ def test_the_network_sees_image_and_marks_side_by_side(spec: ModelSpec) -> None:
     segmenter(image, clicks=[Click(0, ((1, 2, 3),)), Click(7, ((4, 5, 6),))], test_time_augmentation=False)
     segmenter(image, test_time_augmentation=False)
     marked, plain = network.seen
-    assert marked.shape == (1, 4, 16, 16, 16)
+    assert marked.shape == (2, 4, 16, 16, 16)
     assert marked[0, 1].argmax() == np.ravel_multi_index((1, 2, 3), (16, 16, 16))
     assert marked[0, 3].argmax() == np.ravel_multi_index((4, 5, 6), (16, 16, 16))
     assert not marked[0, 2].any() and not plain[0, 1:].any()
@@ -131,6 +138,14 @@ def test_in_a_large_image_a_click_says_where_to_look(spec: ModelSpec) -> None:
     found = segmenter(large, clicks=[Click(3, ((30, 30, 30),))], test_time_augmentation=False)
     assert found.label.array[30, 30, 30] == 3
     assert found.finds[0].window == Window.around((30, 30, 30), (16, 16, 16))
+
+
+def test_corrections_are_compared_with_what_was_found_without_them(spec: ModelSpec) -> None:
+    network, image = Blank(), Volume(ball((16, 16, 16), (7.5, 7.5, 7.5))[0], np.eye(4))
+    Segmenter.from_network(spec, network)(image, clicks=[Click(3, ((8, 8, 8),))], test_time_augmentation=False)
+    (seen,) = network.seen
+    assert seen[0, 1:].any() and not seen[1, 1:].any()
+    assert torch.equal(seen[0, 0], seen[1, 0])
 
 
 def test_a_model_without_channels_for_them_says_so(tiny_spec: ModelSpec) -> None:
@@ -152,46 +167,57 @@ def test_obeying_makes_a_copy_and_marked_pieces_stay() -> None:
 # Beyond its place
 
 
-def steering(click: tuple[int, int, int], label: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A network that takes all that is bright for label 1: logits before and after a click."""
-    bright = torch.zeros(1, 1, 30, 12, 12)
-    bright[:, :, 2:8, 2:8, 2:8], bright[:, :, 22:28, 2:8, 2:8] = 1, 1
-    features = torch.cat([bright, 1 - bright, torch.rand(1, 2, 30, 12, 12)], 1)
-    logits = torch.cat([1 - bright, 2 * bright - 1, -torch.ones_like(bright)], 1) * 2
-    marks = channels({label: np.array([click])}, 3, (30, 12, 12), 2.0)
-    return logits, steer(logits, features, torch.from_numpy(marks)[None])
+def shown(size: int) -> np.ndarray:
+    """Logits of a network that sees a cube of label 1 in an image of 40^3."""
+    logits = np.full((3, 40, 40, 40), -2.0, np.float32)
+    logits[0] = 2
+    box = (slice(20 - size // 2, 20 + size // 2 + 1),) * 3
+    logits[(0, *box)], logits[(1, *box)] = -2, 2
+    return logits
 
 
-def test_a_click_turns_what_looks_like_its_place_nearby_and_not_far_away() -> None:
-    before, after = steering((5, 5, 5), 0)
-    assert before.argmax(1)[0, 3, 3, 3] == 1 == before.argmax(1)[0, 25, 5, 5]
-    near = torch.softmax(after, 1)[0, 0, 2:8, 2:8, 2:8].mean() - torch.softmax(before, 1)[0, 0, 2:8, 2:8, 2:8].mean()
-    assert near > 0.1
-    assert torch.equal(after.argmax(1)[0, 20:], before.argmax(1)[0, 20:])
+def changed(logits: np.ndarray, *marks: tuple[int, tuple[int, int, int]]) -> np.ndarray:
+    """Voxels whose label corrections change."""
+    told = reach(logits, logits, [(index, np.array([place])) for index, place in marks])
+    return told.argmax(0) != logits.argmax(0)
 
 
-def test_where_the_network_agrees_a_click_changes_little() -> None:
-    before, after = steering((5, 5, 5), 1)
-    assert torch.equal(after.argmax(1), before.argmax(1))
+def test_the_deeper_in_an_error_a_click_lies_the_farther_it_reaches() -> None:
+    middles = [changed(shown(size), (0, (20, 20, 20))).sum() for size in (3, 5, 7)]
+    assert middles[0] > 0 and middles == sorted(set(middles))
+    assert changed(shown(7), (0, (20, 20, 20)))[20, 20, 17:24].all()
+    assert changed(shown(7), (0, (20, 20, 23))).sum() < middles[-1] / 2, "at its edge it is a small matter"
 
 
-def test_of_threads_that_share_a_network_each_sees_its_own_features() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.Conv3d(4, 3, 1))
-    with features_of(network, 3) as seen:
-        other = threading.Thread(target=network, args=(torch.ones(1, 1, 9, 9, 9),))
-        other.start()
-        other.join()
-        network(torch.ones(1, 1, 2, 2, 2))
-    assert [tuple(features.shape) for features in seen] == [(1, 4, 2, 2, 2)]
+def test_a_click_says_nothing_of_what_is_far_away_or_right() -> None:
+    logits = shown(15)
+    far = changed(logits, (0, (20, 20, 20)))
+    far[8:33, 8:33, 8:33] = False
+    assert not far.any()
+    assert not changed(logits, (1, (20, 20, 20))).any()
 
 
-def test_only_a_linear_last_layer_is_steered(tiny_spec: ModelSpec) -> None:
-    assert last_layer(nn.Sequential(nn.Conv3d(1, 4, 3), nn.Conv3d(4, 3, 1)), 3) is not None
-    assert last_layer(nn.Sequential(nn.Conv3d(1, 3, 3)), 3) is None
-    assert last_layer(nn.Sequential(nn.Conv3d(1, 4, 1)), 3) is None
-    with features_of(nn.Linear(2, 2), 3) as seen:
-        pass
-    assert seen == []
+def test_where_the_label_is_nowhere_yet_a_click_gives_it_a_ball() -> None:
+    new = changed(shown(5), (2, (20, 20, 20)))
+    assert 500 < new.sum() < 3000 and new[20, 20, 20]
+
+
+def test_each_correction_follows_on_those_before_it() -> None:
+    logits = shown(9)
+    alone = changed(logits, (0, (20, 20, 17)))
+    after = changed(logits, (0, (20, 20, 20)), (0, (20, 20, 17)))
+    before = changed(logits, (0, (20, 20, 20)))
+    assert before[20, 20, 17], "the first has already reached that far"
+    assert (after & ~before).sum() < alone.sum() / 2
+
+
+def test_a_scribble_is_as_deep_as_the_error_at_each_of_its_voxels() -> None:
+    logits = shown(7)
+    line = np.array([[20, 20, z] for z in range(17, 24)])
+    told = reach(logits, logits, [(0, line)])
+    ends, middle = told[0, 14, 20, 17] - logits[0, 14, 20, 17], told[0, 14, 20, 20] - logits[0, 14, 20, 20]
+    assert middle > ends > 0
+    assert np.array_equal(logits, shown(7)), "what it is given stays as it was"
 
 
 # The simulated clinician

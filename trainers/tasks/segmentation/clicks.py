@@ -16,6 +16,9 @@ from trainers.preprocess import CanonicalGrid, Window
 Floats = npt.NDArray[np.float32]
 Voxels = npt.NDArray[np.int_]
 Point = tuple[float, float, float]
+Mark = tuple[int, Voxels]
+"""What a correction says on the network's grid: a class, and the voxels (n, 3) that have it."""
+
 STEP = 0.5  # voxels between the places that a scribble is taken at
 
 
@@ -39,15 +42,13 @@ class Clicks:
         clicks: in any order; where two contradict each other the later one holds.
         grid: of the image.
         values: label value of every class, that of the background first.
-        reach: how far the mark of a correction spreads, voxels: the standard deviation of a Gaussian.
 
     Raises:
         VolumeError: `outside_image` for a correction outside the image, `wrong_labels` for a label the model lacks.
     """
 
-    def __init__(self, clicks: Sequence[Click], grid: CanonicalGrid, values: Sequence[int], reach: float) -> None:
-        self._classes, self._reach = len(values), reach
-        self.marked: list[tuple[int, Voxels]] = []
+    def __init__(self, clicks: Sequence[Click], grid: CanonicalGrid, values: Sequence[int]) -> None:
+        self.marked: list[Mark] = []
         for number, click in enumerate(clicks, start=1):
             _check(number, click, grid, values)
             self.marked.append((list(values).index(click.label), _line([grid.index(p) for p in click.points])))
@@ -59,19 +60,22 @@ class Clicks:
         """The middle, canonical index, of every correction that adds a label."""
         return [voxels.mean(0) for index, voxels in self.marked if index]
 
-    def inside(self, window: Window) -> dict[int, Voxels]:
-        """The marked voxels of a window by class, counted from its first voxel; classes without any are left out."""
+    def inside(self, window: Window) -> list[Mark]:
+        """What they mark of a window, in their order, each voxel once; voxels are counted from the window's first."""
         owner: dict[tuple[int, ...], int] = {}
-        for index, voxels in self.marked:
+        for number, (_, voxels) in enumerate(self.marked):
             local = voxels - np.asarray(window.start)
             kept = local[np.all((local >= 0) & (local < window.size), axis=1)]
-            owner |= {tuple(map(int, place)): index for place in kept}
-        found = {index: [place for place, of in owner.items() if of == index] for index in set(owner.values())}
-        return {index: np.array(places) for index, places in sorted(found.items())}
+            owner |= {tuple(map(int, place)): number for place in kept}
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for place, number in owner.items():
+            found.setdefault(number, []).append(place)
+        return [(self.marked[number][0], np.array(places)) for number, places in sorted(found.items())]
 
-    def channels(self, window: Window) -> Floats:
-        """The channels of a window: (class, x, y, z), see `channels`."""
-        return channels(self.inside(window), self._classes, window.size, self._reach)
+
+def by_class(marks: Sequence[Mark]) -> dict[int, Voxels]:
+    """All marked voxels of each class; classes without any are left out."""
+    return {c: np.concatenate([v for index, v in marks if index == c]) for c in sorted({index for index, _ in marks})}
 
 
 def channels(marks: Mapping[int, Voxels], classes: int, size: Sequence[int], reach: float) -> Floats:

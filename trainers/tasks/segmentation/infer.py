@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from torch import nn
 from torch.nn.functional import interpolate, pad
 
@@ -19,11 +20,11 @@ from trainers.monitor import Monitor
 from trainers.networks import load
 from trainers.preprocess import CanonicalGrid, Preprocess
 from trainers.spec import WEIGHTS_FILE, ModelSpec
-from trainers.tasks.segmentation.clicks import Click, Clicks
+from trainers.tasks.segmentation.clicks import Click, Clicks, Mark, by_class, channels
 from trainers.tasks.segmentation.quality import Judge, Quality
+from trainers.tasks.segmentation.reaching import reach
 from trainers.tasks.segmentation.regions import Roi, is_one_window, is_small, windows_at, windows_over
 from trainers.tasks.segmentation.search import Find, Search
-from trainers.tasks.segmentation.steering import features_of, steer
 
 Floats = npt.NDArray[np.float32]
 STRIDE = 8  # window sizes are padded to a multiple: the network halves them three times
@@ -125,7 +126,7 @@ class Segmenter:
         if not self.spec.clicks:
             hint = "Correct the segmentation by hand."
             raise VolumeError("cannot_process", f"{self.spec.name} cannot be corrected by clicks.", hint)
-        return Clicks(clicks, grid, [int(v) for v in self.values], self.spec.clicks)
+        return Clicks(clicks, grid, [int(v) for v in self.values])
 
     @staticmethod
     def _obey(label: npt.NDArray[np.uint8], volume: Volume, clicks: Sequence[Click]) -> None:
@@ -137,37 +138,33 @@ class Segmenter:
                 label[tuple(np.clip(place, 0, np.array(label.shape) - 1))] = click.label
 
     @torch.inference_mode()
-    def probabilities(self, image: Floats, average: bool, guide: Floats | None = None) -> Floats:
+    def probabilities(self, image: Floats, average: bool, marks: Sequence[Mark] = ()) -> Floats:
         """Class probabilities of one normalised window.
 
         Args:
             image: (x, y, z).
             average: also look at the window mirrored left to right and in the other sizes of `spec.views`.
-            guide: marks of corrections (class, x, y, z); None is none. With them the image is looked at once, so that
-                the answer comes at once.
+            marks: the corrections in it. With them the image is looked at in one view, so that the answer comes soon.
 
         Returns:
             (class, x, y, z).
         """
-        channels = [image]
-        if self.spec.clicks:
-            channels += list(np.zeros((len(self.values), *image.shape), np.float32) if guide is None else guide)
-        whole = torch.from_numpy(np.stack(channels))[None].to(self.device)
-        if guide is not None:
-            return self._corrected(whole)
+        guides = np.zeros((len(self.values) if self.spec.clicks else 0, *image.shape), np.float32)
+        whole = torch.from_numpy(np.concatenate([image[None], guides]))[None].to(self.device)
+        if marks:
+            return self._corrected(whole, marks)
         sizes = self.spec.views if average else [1.0]
         seen = [self._view(whole, size, average) for size in sizes]
         return torch.stack(seen).mean(0)[0].cpu().numpy()
 
-    def _corrected(self, inputs: torch.Tensor) -> Floats:
-        """Class probabilities (class, x, y, z) of one view, its marks heeded."""
-        shape = inputs.shape[2:]
-        padded = _padded(inputs)
-        with features_of(self._network, len(self.values)) as seen:
-            logits = self._network(padded).float()
-        if seen:
-            logits = steer(logits, seen[-1].float(), padded[:, 1:])
-        return torch.softmax(logits, 1)[0, :, : shape[0], : shape[1], : shape[2]].cpu().numpy()
+    def _corrected(self, image: torch.Tensor, marks: Sequence[Mark]) -> Floats:
+        """Class probabilities (class, x, y, z) that heed marks; `image` has empty channels for them."""
+        shape = image.shape[2:]
+        guide = channels(by_class(marks), len(self.values), shape, self.spec.clicks)
+        marked = torch.cat([image[:, :1], torch.from_numpy(guide)[None].to(image)], 1)
+        both = self._network(_padded(torch.cat([marked, image]))).float()
+        logits, alone = both[..., : shape[0], : shape[1], : shape[2]].cpu().numpy()
+        return softmax(reach(logits, alone, marks), 0)
 
     def _view(self, image: torch.Tensor, size: float, mirror: bool) -> torch.Tensor:
         """Class probabilities (1, class, x, y, z) of an image looked at in another size, averaged with its mirror's."""

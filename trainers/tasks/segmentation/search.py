@@ -15,7 +15,7 @@ from scipy.special import entr
 from trainers.data.volumes import Volume
 from trainers.monitor import Monitor
 from trainers.preprocess import CanonicalGrid, Preprocess, Window, normalise
-from trainers.tasks.segmentation.clicks import Clicks, obey
+from trainers.tasks.segmentation.clicks import Clicks, Mark, by_class, obey
 from trainers.tasks.segmentation.regions import Roi, holds
 
 Floats = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ class Search:
         volume: Volume,
         settings: Preprocess,
         organs: int,
-        probabilities: Callable[[Floats, bool, Floats | None], Floats],
+        probabilities: Callable[[Floats, bool, Sequence[Mark]], Floats],
         average: bool,
         monitor: Monitor,
         clicks: Callable[[CanonicalGrid], Clicks | None] = lambda grid: None,
@@ -171,11 +171,10 @@ class Search:
         started = time.perf_counter()
         image = self.grid.extract(self.volume.array, window)
         image = normalise(image, self.grid.inside(window), self.settings.clip)
-        marks = self.clicks.inside(window) if self.clicks else {}
-        guide = self.clicks.channels(window) if self.clicks and marks else None
+        marks = self.clicks.inside(window) if self.clicks else []
         prepared = time.perf_counter()
-        maps = obey(self.probabilities(image, average, guide), marks)
-        maps = largest_pieces(maps, organs, [v for index, places in marks.items() if index for v in places])
+        maps = obey(self.probabilities(image, average, marks), by_class(marks))
+        maps = largest_pieces(maps, organs, [v for index, places in marks if index for v in places])
         self.seconds["pre"] += prepared - started
         self.seconds["infer"] += time.perf_counter() - prepared
         return Find(window, image, maps)
