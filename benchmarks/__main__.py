@@ -180,13 +180,22 @@ def active_learning(
 ) -> None:
     """Dice against the number of labelled patients for every strategy that chooses them. Takes an hour or more."""
     from benchmarks.active_learning import Bench, Effort, plot, summary
+    from trainers.tasks.segmentation.choosing import STRATEGIES
 
+    ways, counts = strategies.split(","), [int(n) if n.strip().isdigit() else 0 for n in sizes.split(",")]
+    unknown = [way for way in ways if way not in STRATEGIES]
+    if unknown:
+        raise typer.BadParameter(f"There is no way to choose {unknown[0]!r}. Known: {', '.join(STRATEGIES)}.")
     name = "active_learning_two_sequences" if rare else "active_learning"
     with ConsoleMonitor() as monitor:
         bench = Bench(hippocampus(), out / name, Effort(steps, threads=threads), monitor, kept, rare)
-        rows = summary(bench.measure(range(seeds), strategies.split(","), [int(n) for n in sizes.split(",")]))
+        try:
+            rows = summary(bench.measure(range(seeds), ways, counts))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
     plot(rows, out / f"{name}.png")
-    _tell("Which study next: Dice on 30 patients not trained on", rows, out / f"{name}.json")
+    both = ", each as both sequences" if rare else ""
+    _tell(f"Which study next: Dice on 30 patients not trained on{both}", rows, out / f"{name}.json")
 
 
 @app.command()

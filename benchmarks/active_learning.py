@@ -49,7 +49,7 @@ NETWORK = {
 LINES = {
     "foreground": ("at random", "#7a7a7a"), "entropy": ("entropy", "#2a9df4"), "realism": ("realism", "#d1495b"),
     "stratified": ("stratified entropy", "#00798c"), "diversity": ("diversity", "#ffb000"),
-    "hybrid": ("hybrid", "#111111"),
+    "hybrid": ("hybrid", "#111111"), "random": ("at random of all", "#b8b8b8"),
 }  # fmt: skip
 
 
@@ -88,13 +88,19 @@ class Bench:
         self.train = {case.id: case for case in train}
         spec = without_clicks(recipe.spec)
         self.spec = spec.replace(network=NETWORK, preprocess={**spec.preprocess, **COARSE})
-        self.out, self.effort, self.monitor = out, effort, monitor
+        self.out, self.effort, self.monitor, self.rare = out, effort, monitor, rare
         self.folders = [out] if kept is None else [out, kept]
 
     def measure(
         self, seeds: Sequence[int] = (0, 1, 2), strategies: Sequence[str] = COMPARED, sizes: Sequence[int] = SIZES
     ) -> list[dict[str, Any]]:
-        """All rounds: rows of strategy, labelled, seed, dice, per_patient and chosen."""
+        """All rounds: rows of strategy, labelled, seed, dice, by_kind, per_patient and what is chosen `next`.
+
+        Raises:
+            ValueError: sizes that do not grow, or that the patients do not suffice for.
+        """
+        if not sizes or sorted(set(sizes)) != list(sizes) or sizes[0] < 1 or sizes[-1] >= len(self.train):
+            raise ValueError(f"{list(sizes)} are no growing numbers from 1 to {len(self.train) - 1}, of all patients.")
         rows = []
         for seed in seeds:
             rows.append(self._round(FULL, sorted(self.train), seed))
@@ -109,7 +115,8 @@ class Bench:
         for place, size in enumerate(sizes):
             name = FIRST if place == 0 else strategy  # the first round is the same for all
             larger = sizes[place + 1] if place + 1 < len(sizes) else 0
-            row = self._round(name, labelled, seed, larger, COMPARED if place == 0 else (strategy,))
+            asked = (*COMPARED, strategy) if place == 0 else (strategy,)
+            row = self._round(name, labelled, seed, larger, asked)
             assert row["labelled"] == size
             rows.append({**row, "strategy": strategy})
             labelled = [*labelled, *row["next"].get(strategy, [])]
@@ -125,7 +132,7 @@ class Bench:
         """Trains on what is labelled, measures, and lets strategies choose up to the next size; or reads all that."""
         key = f"{name}-{len(labelled):03d}-{seed}"
         known = self._known(key, labelled)
-        if known and (not larger or set(strategies) <= set(known["next"])):
+        if known and all(len(known["next"].get(way, [])) == larger - len(labelled) for way in strategies if larger):
             return known
         started = time.monotonic()
         self.monitor.report(stage=key)
@@ -138,7 +145,7 @@ class Bench:
         row = {
             "strategy": name, "labelled": len(labelled), "seed": seed, "dice": float(np.mean(dice)),
             "per_patient": [round(v, 5) for v in dice], "patients": list(labelled), "next": more,
-            "by_kind": self._by_kind(report), "minutes": round((time.monotonic() - started) / 60, 2),
+            "rare": self.rare, "by_kind": self._by_kind(report), "minutes": round((time.monotonic() - started) / 60, 2),
             "effort": vars(self.effort),
         }  # fmt: skip
         atomic_write_json(self.out / f"{key}.json", row)
@@ -148,9 +155,10 @@ class Bench:
         """The mean of each patient's images."""
         return self._means(report, lambda case: case.patient)
 
-    def _by_kind(self, report: Report) -> list[float]:
+    def _by_kind(self, report: Report) -> dict[str, float]:
         """The mean of the usual images, and of the rare ones if there are any."""
-        return self._means(report, is_negative)
+        means = self._means(report, is_negative)
+        return dict(zip(("usual", "rare"), means, strict=False))
 
     def _means(self, report: Report, group: Callable[[Case], object]) -> list[float]:
         every: dict[object, list[float]] = {}
@@ -162,7 +170,8 @@ class Bench:
         for file in (folder / f"{key}.json" for folder in self.folders):
             if file.is_file():
                 row: dict[str, Any] = read_json(file)
-                if row["effort"] == vars(self.effort) and row["patients"] == list(labelled):
+                same = (row["effort"], row.get("rare", 0.0)) == (vars(self.effort), self.rare)
+                if same and row["patients"] == list(labelled):
                     return row
         return None
 
@@ -221,7 +230,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "low": low,
             "high": high,
         }
-        out.append({**row, f"{SHARE:.0%} of all labels": reached})
+        kinds = [m.get("by_kind", {}) for m in members]
+        of_kind = {kind: float(np.mean([k[kind] for k in kinds])) for kind in kinds[0] if len(kinds[0]) > 1}
+        out.append({**row, **of_kind, f"{SHARE:.0%} of all labels": reached})
     return out
 
 

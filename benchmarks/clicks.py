@@ -18,9 +18,10 @@ from trainers.tasks.segmentation.train import part_ids
 from trainers.zoo import find_model
 
 CLICKS = 8
-AS_THEY_ARE, SPOILED = "as they are", "spoiled"
-IMAGES = {AS_THEY_ARE: 0.0, SPOILED: 1.0}
-WORST = f"spoiled, below {POOR} at first"
+AS_THEY_ARE, SPOILED, CARELESS = "as they are", "spoiled", "spoiled, clicked off the middle"
+IMAGES = {AS_THEY_ARE: (0.0, True), SPOILED: (1.0, True), CARELESS: (1.0, False)}
+"""By name: how much they are spoiled, and whether clicks go into the middle of the largest error."""
+WORST, WORST_CARELESS = f"spoiled, below {POOR} at first", f"… clicked off the middle, below {POOR} at first"
 COLOURS = {AS_THEY_ARE: "#2a9df4", SPOILED: "#ffb000", WORST: "#d1495b"}
 
 
@@ -33,10 +34,11 @@ def measure(
     cases = [case for case in find_cases(data) if ids is None or case.id in ids]
     segmenter = Segmenter(folder)
     curves = {
-        name: [case["dice"] for case in click_report(segmenter, cases, clicks, strength, monitor)["per_case"]]
-        for name, strength in IMAGES.items()
+        name: [case["dice"] for case in click_report(segmenter, cases, clicks, strength, monitor, aimed)["per_case"]]
+        for name, (strength, aimed) in IMAGES.items()
     }
-    curves[WORST] = [dice for dice in curves[SPOILED] if dice[0] < POOR]
+    for worst, of in ((WORST, SPOILED), (WORST_CARELESS, CARELESS)):
+        curves[worst] = [dice for dice in curves[of] if dice[0] < POOR]
     return [row for name, found in curves.items() if found for row in _rows(name, found, clicks)]
 
 

@@ -1,6 +1,6 @@
-"""A clinic with two sequences: some patients come as the negative of a T1 image, as a T2 image shows the same tissue.
+"""A clinic with two sequences: some patients come as the negative of their T1 image, dark for bright as on T2.
 
-Real patients of a rare kind that are labelled alike are not at hand; these differ from the others in contrast alone.
+Real patients of a rare kind that are labelled alike are not at hand. A negative keeps the noise and sharpness of T1.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ BRIGHTEST = 99.5  # percentile that becomes black: single bright voxels are not 
 
 
 def some_negative(cases: Sequence[Case], share: float, folder: Path) -> list[Case]:
-    """The same patients, a share of whom, by the hash of their id, comes as the negative."""
+    """The same patients, a share of whom, at least one, comes as the negative; the hash of their id says who."""
     patients = sorted({case.patient for case in cases}, key=lambda patient: hash_fraction(patient + NEGATIVE))
-    rare = patients[: round(share * len(patients))]
+    rare = patients[: max(1, round(share * len(patients)))]
     return [negative(case, folder) if case.patient in rare else case for case in cases]
 
 

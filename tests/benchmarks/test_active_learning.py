@@ -62,8 +62,27 @@ def test_of_two_sequences_one_is_rare_to_learn_from_and_counts_alike(bench: Benc
     assert {case.patient for case in mixed.train.values()} == set(bench.train)
     assert [case.patient for case in mixed.test] == 2 * [case.patient for case in bench.test]
     (row,) = mixed.play("foreground", 0, sorted(mixed.train)[:2], (2,))
-    assert len(row["per_patient"]) == 30 and len(row["by_kind"]) == 2
-    assert row["dice"] == pytest.approx(np.mean(row["by_kind"]))
+    assert len(row["per_patient"]) == 30 and set(row["by_kind"]) == {"usual", "rare"}
+    (told,) = summary([row])
+    assert (told["usual"], told["rare"]) == tuple(row["by_kind"].values())
+    usual = [case.id for case in mixed.train.values() if not is_negative(case)][:2]
+    mixed.play("foreground", 0, usual, (2,))
+    bench.folders.append(mixed.out)
+    assert bench._known("first-round-002-0", usual) is None, "what was measured on other images is not taken over"
+    assert mixed._known("first-round-002-0", usual) is not None
+
+
+def test_what_was_kept_with_fewer_chosen_is_measured_again(bench: Bench) -> None:
+    start = sorted(bench.train)[:2]
+    bench.play("entropy", 0, start, (2, 3))
+    rows = bench.play("entropy", 0, start, (2, 4))
+    assert [row["labelled"] for row in rows] == [2, 4] and len(set(rows[1]["patients"])) == 4
+
+
+@pytest.mark.parametrize("sizes", [(), (0, 2), (4, 2), (2, 2), (2, 6)])
+def test_sizes_that_cannot_be_are_refused(bench: Bench, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="no growing numbers from 1 to 5"):
+        bench.measure([0], ["foreground"], sizes)
 
 
 def test_a_negative_shows_black_for_white_of_the_same_patient(tmp_path: Path) -> None:

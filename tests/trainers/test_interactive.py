@@ -21,7 +21,7 @@ from trainers.tasks.segmentation.clicks import Click
 from trainers.tasks.segmentation.correcting import CorrectingConfig
 from trainers.tasks.segmentation.interactive import Interactive
 from trainers.tasks.segmentation.judging import JudgingConfig
-from trainers.tasks.segmentation.quality import PART
+from trainers.tasks.segmentation.quality import DICE, ONE_VIEW, PART
 
 CONFIG = SegmentationConfig((16, 16, 16), augmentation=Augmentation(distortion=0.0, intensity=0.0))
 FIT = FitConfig(steps=25, learning_rate=1e-2, ema=0.8, precision="fp32", device="cpu")
@@ -45,7 +45,7 @@ def test_all_stages_make_a_model_and_none_is_done_twice(
     report = training.train(recipe, tmp_path / "data", out)
     assert report is not None and len(report.per_case) == 1
     spec = ModelSpec.load(out)
-    assert spec.clicks == 2.0 and set(spec.parts) == {PART} and set(spec.calibration) == {"dice"}
+    assert spec.clicks == 2.0 and set(spec.parts) == {PART} and set(spec.calibration) == {DICE, ONE_VIEW}
     assert set(spec.training["minutes"]) == {"automatic", "corrections", "second", PART}
     assert len(spec.training["split"]["validation"]) == 2
     assert "correcting" in (out / CARD_FILE).read_text(encoding="utf-8")

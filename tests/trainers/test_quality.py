@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from trainers.__main__ import app
 from trainers.augment import Augmentation
 from trainers.data.cases import Case
+from trainers.data.volumes import Volume
 from trainers.fit import fit
 from trainers.networks import build
 from trainers.networks.judge import MaskJudge
@@ -21,9 +22,10 @@ from trainers.spec import WEIGHTS_FILE, ModelNotAvailable, ModelSpec, part_file,
 from trainers.task import FitConfig
 from trainers.tasks.segmentation import SegmentationConfig, Segmenter, interaction
 from trainers.tasks.segmentation.clicking import Curve
+from trainers.tasks.segmentation.clicks import Click
 from trainers.tasks.segmentation.interaction import quality_report
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, dice_of, observe, spoiled
-from trainers.tasks.segmentation.quality import PART, Calibration, Judge, Signs
+from trainers.tasks.segmentation.quality import DICE, ONE_VIEW, PART, Calibration, Judge, Signs
 from trainers.tasks.segmentation.samples import load_case
 from trainers.tasks.segmentation.search import Find
 
@@ -176,7 +178,7 @@ def test_a_segmentation_carries_its_quality(tiny_spec: ModelSpec, ball_cases: li
 def test_where_nothing_was_found_nothing_is_said() -> None:
     empty = np.zeros((3, 16, 16, 16), np.float32)
     empty[0] = 1
-    judge = Judge(MaskJudge(3, (8, 16)), ["low", "high"], Calibration([1, 0, 0, 0], [0.5] * 10, [0.0] * 10))
+    judge = Judge(MaskJudge(3, (8, 16)), ["low", "high"], {DICE: Calibration([1, 0, 0, 0], [0.5] * 10, [0.0] * 10)})
     from trainers.preprocess import Window
 
     assert judge([Find(Window((0, 0, 0), (16, 16, 16)), empty[0], empty)]) is None
@@ -215,3 +217,27 @@ def test_the_quality_of_two_images_can_be_written(tiny_spec: ModelSpec, ball_cas
     result = CliRunner().invoke(app, ["evaluate", "segmentation", *words])
     assert result.exit_code == 0, result.output
     assert json.loads(report.read_text())["quality"]["untouched"]["correlation"] is None
+
+
+def correctable(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, clicks=2.0, network={**spec.network, "in_channels": 4})
+
+
+def test_one_view_and_corrections_have_a_calibration_of_their_own(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    folder = model(correctable(tiny_spec), tmp_path / "m", True)
+    spec = ModelSpec.load(folder)
+    surer = Calibration([0.0, 0.0, 0.0, 0.25], [0.5] * 10, [0.0] * 10).as_dict()
+    spec.replace(calibration={**spec.calibration, ONE_VIEW: surer}).save(folder)
+    segmenter, image = Segmenter(folder), Volume(np.random.default_rng(0).normal(size=(16, 16, 16)), np.eye(4))
+    click = [Click(min(spec.labels.values()), ((8.0, 8.0, 8.0),))]
+    for found in (segmenter(image, clicks=click), segmenter(image, clicks=click, test_time_augmentation=False)):
+        assert found.quality is not None and found.quality.expected_dice == 0.25
+    averaged = segmenter(image)
+    assert averaged.quality is None or averaged.quality.expected_dice != 0.25
+
+
+def test_what_corrections_come_to_is_seen_too(tiny_spec: ModelSpec, ball_cases: list[Case], tmp_path: Path) -> None:
+    folder = model(correctable(tiny_spec), tmp_path / "m", True)
+    _, dice, patients = observe(Segmenter(folder), ball_cases[:2], (0.0,), average=False, clicks=2)
+    assert patients == [case.id for case in ball_cases[:2] for _ in range(3)]
+    assert len(set(dice)) > 2

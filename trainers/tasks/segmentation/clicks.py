@@ -39,7 +39,7 @@ class Clicks:
     """The corrections of one image, on the grid that the network sees.
 
     Args:
-        clicks: in any order; where two contradict each other the later one holds.
+        clicks: in the order in which they were made; where two contradict each other the later one holds.
         grid: of the image.
         values: label value of every class, that of the background first.
 
@@ -61,25 +61,24 @@ class Clicks:
         return [voxels.mean(0) for index, voxels in self.marked if index]
 
     def inside(self, window: Window) -> list[Mark]:
-        """What they mark of a window, in their order, each voxel once; voxels are counted from the window's first."""
-        owner: dict[tuple[int, ...], int] = {}
-        for number, (_, voxels) in enumerate(self.marked):
+        """What they mark of a window, in their order; voxels are counted from the window's first."""
+        found = []
+        for index, voxels in self.marked:
             local = voxels - np.asarray(window.start)
             kept = local[np.all((local >= 0) & (local < window.size), axis=1)]
-            owner |= {tuple(map(int, place)): number for place in kept}
-        found: dict[int, list[tuple[int, ...]]] = {}
-        for place, number in owner.items():
-            found.setdefault(number, []).append(place)
-        return [(self.marked[number][0], np.array(places)) for number, places in sorted(found.items())]
+            found += [(index, kept)] if len(kept) else []
+        return found
 
 
 def by_class(marks: Sequence[Mark]) -> dict[int, Voxels]:
-    """All marked voxels of each class; classes without any are left out."""
-    return {c: np.concatenate([v for index, v in marks if index == c]) for c in sorted({index for index, _ in marks})}
+    """The marked voxels of each class that has any; a voxel is of the class that was said of it last."""
+    owner = {tuple(map(int, place)): index for index, voxels in marks for place in voxels}
+    classes = sorted(set(owner.values()))
+    return {index: np.array([place for place, of in owner.items() if of == index]) for index in classes}
 
 
-def channels(marks: Mapping[int, Voxels], classes: int, size: Sequence[int], reach: float) -> Floats:
-    """One channel for each class: exp(-d^2 / (2 reach^2)), d the distance to its nearest marked voxel; else 0.
+def channels(marks: Mapping[int, Voxels], classes: int, size: Sequence[int], spread: float) -> Floats:
+    """One channel for each class: exp(-d^2 / (2 spread^2)), d the distance to its nearest marked voxel; else 0.
 
     As the Gaussian heat maps of DeepEdit (Diaz-Pinto et al. 2023, section 2.2), but that marks side by side do not add
     up, so that a scribble counts as much as a click.
@@ -88,7 +87,7 @@ def channels(marks: Mapping[int, Voxels], classes: int, size: Sequence[int], rea
         marks: class to voxels (n, 3).
         classes: with the background.
         size: (x, y, z).
-        reach: voxels.
+        spread: voxels.
 
     Returns:
         (class, x, y, z).
@@ -97,7 +96,7 @@ def channels(marks: Mapping[int, Voxels], classes: int, size: Sequence[int], rea
     for index, voxels in marks.items():
         free = np.ones(tuple(size), bool)
         free[tuple(voxels.T)] = False
-        found[index] = np.exp(-(ndimage.distance_transform_edt(free) ** 2) / (2 * reach**2))
+        found[index] = np.exp(-(ndimage.distance_transform_edt(free) ** 2) / (2 * spread**2))
     return found
 
 

@@ -25,6 +25,7 @@ from trainers.tasks.segmentation.quality import Judge, Quality
 from trainers.tasks.segmentation.reaching import reach
 from trainers.tasks.segmentation.regions import Roi, is_one_window, is_small, windows_at, windows_over
 from trainers.tasks.segmentation.search import Find, Search
+from trainers.tasks.segmentation.steering import features_of, steer
 
 Floats = npt.NDArray[np.float32]
 STRIDE = 8  # window sizes are padded to a multiple: the network halves them three times
@@ -113,7 +114,7 @@ class Segmenter:
         search.where_clicked()
         label = search.label(self.values)
         self._obey(label, volume, clicks)
-        quality = self.judge(search.finds) if self.judge else None
+        quality = self.judge(search.finds, bool(clicks) or not average) if self.judge else None
         if quality is None or not quality.good:
             search.warn_if_unsure()
         found = (volume.like(label), lambda: volume.like(search.entropy()), search.warnings, search.seconds)
@@ -161,10 +162,13 @@ class Segmenter:
         """Class probabilities (class, x, y, z) that heed marks; `image` has empty channels for them."""
         shape = image.shape[2:]
         guide = channels(by_class(marks), len(self.values), shape, self.spec.clicks)
-        marked = torch.cat([image[:, :1], torch.from_numpy(guide)[None].to(image)], 1)
-        both = self._network(_padded(torch.cat([marked, image]))).float()
-        logits, alone = both[..., : shape[0], : shape[1], : shape[2]].cpu().numpy()
-        return softmax(reach(logits, alone, marks), 0)
+        marked = _padded(torch.cat([image[:, :1], torch.from_numpy(guide)[None].to(image)], 1))
+        with features_of(self._network, len(self.values)) as seen:
+            logits, alone = self._network(torch.cat([marked, _padded(image)])).float().split(1)
+        if seen:
+            logits = steer(logits, seen[-1][:1].float(), marked[:, 1:])
+        told = [maps[0, :, : shape[0], : shape[1], : shape[2]].cpu().numpy() for maps in (logits, alone)]
+        return softmax(reach(told[0], told[1], marks), 0)
 
     def _view(self, image: torch.Tensor, size: float, mirror: bool) -> torch.Tensor:
         """Class probabilities (1, class, x, y, z) of an image looked at in another size, averaged with its mirror's."""

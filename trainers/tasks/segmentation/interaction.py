@@ -24,7 +24,12 @@ GOOD = 0.90
 
 
 def click_report(
-    segmenter: Segmenter, cases: Sequence[Case], clicks: int, strength: float = 0.0, monitor: Monitor = Monitor()
+    segmenter: Segmenter,
+    cases: Sequence[Case],
+    clicks: int,
+    strength: float = 0.0,
+    monitor: Monitor = Monitor(),
+    aimed: bool = True,
 ) -> dict[str, Any]:
     """What corrections are worth.
 
@@ -34,6 +39,7 @@ def click_report(
         clicks: of each, after each of which the model looks again.
         strength: by which images are spoiled first, 0 to 1, each in its own way.
         monitor: hears of each case; may cancel.
+        aimed: into the middle of the largest error; else somewhere well inside any, by chance and size.
 
     Returns:
         `dice`: mean after 0, 1, … clicks of all cases, `poor`: of those that began below `POOR`, with their number as
@@ -43,7 +49,9 @@ def click_report(
     curves = []
     for number, case in enumerate(cases):
         monitor.check()
-        curves.append(measure_clicks(segmenter, case, clicks, partial(_spoil, case=case, strength=strength)))
+        random = None if aimed else np.random.default_rng(_seed(case))
+        spoil = partial(_spoil, case=case, strength=strength)
+        curves.append(measure_clicks(segmenter, case, clicks, spoil, random=random))
         monitor.report(case=case.id, progress=(number + 1) / len(cases))
     poor = [curve for curve in curves if curve.dice[0] < POOR]
     reached = [count for count in (curve.clicks_to(GOOD) for curve in curves) if count is not None]
@@ -127,7 +135,11 @@ def _agreement(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _spoil(image: Volume, case: Case, strength: float) -> Volume:
     """The same image is spoiled in the same way each time."""
-    return spoiled(image, strength, int(2**31 * hash_fraction(case.id)))
+    return spoiled(image, strength, _seed(case))
+
+
+def _seed(case: Case) -> int:
+    return int(2**31 * hash_fraction(case.id))
 
 
 def _mean_by_click(curves: Sequence[Curve], clicks: int) -> list[float]:

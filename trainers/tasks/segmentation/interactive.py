@@ -30,7 +30,7 @@ from trainers.task import FitConfig
 from trainers.tasks.segmentation.correcting import CorrectingConfig, CorrectingTask, mean_of, with_more_inputs
 from trainers.tasks.segmentation.infer import Segmenter
 from trainers.tasks.segmentation.judging import JudgingConfig, JudgingTask, calibrate
-from trainers.tasks.segmentation.quality import DICE, PART
+from trainers.tasks.segmentation.quality import PART
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 
 STAGES = "stages"
@@ -156,7 +156,7 @@ class _Stages:
         spec = self.spec.replace(training=self._record(told))
         spec.save(self.out)
         found = calibrate(Segmenter(self.out), self.validation, self.how.judging)
-        spec = spec.replace(calibration={DICE: found.as_dict()} if found else {})
+        spec = spec.replace(calibration={key: calibration.as_dict() for key, calibration in found.items()})
         spec.save(self.out)
         return spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -21,13 +22,15 @@ from trainers.metrics import mean_dice
 from trainers.monitor import Monitor
 from trainers.spec import ModelSpec
 from trainers.task import Batch, Phase
+from trainers.tasks.segmentation.clicking import corrected
 from trainers.tasks.segmentation.correcting import spoil_some
 from trainers.tasks.segmentation.hard import harden
 from trainers.tasks.segmentation.infer import Segmenter
-from trainers.tasks.segmentation.quality import PART, Calibration, Signs
+from trainers.tasks.segmentation.quality import DICE, ONE_VIEW, PART, Calibration, Signs
 from trainers.tasks.segmentation.samples import load_case, load_samples
 from trainers.tasks.segmentation.task import SegmentationConfig, SegmentationTask
 
+CORRECTED = 2  # clicks after which a result is still looked at when one view is calibrated
 WATCHED = 40  # label maps of validation patients that the guess is watched on
 
 
@@ -169,12 +172,14 @@ def observe(
     cases: Sequence[Case],
     strengths: Sequence[float],
     average: bool = True,
+    clicks: int = 0,
     seed: int = 0,
     monitor: Monitor = Monitor(),
 ) -> tuple[list[Signs], list[float], list[str]]:
     """Segments cases, as they are and spoiled: what is seen of each result, its true mean Dice, and whose it is.
 
-    Where nothing was found there is nothing to be seen; those are left out.
+    With `clicks` each result is also corrected so often, and what comes of that is seen too. Where nothing was found
+    there is nothing to be seen; those are left out.
     """
     signs, dice, whose = [], [], []
     for number, case in enumerate(cases):
@@ -182,25 +187,27 @@ def observe(
         image, truth = load_case(case, segmenter.spec)
         for place, strength in enumerate(strengths):
             hard = spoiled(image, strength, seed + number * len(strengths) + place)
-            found = segmenter(hard, test_time_augmentation=average)
-            seen = segmenter.judge.signs(found.finds) if segmenter.judge else None
-            if seen is not None:
-                signs.append(seen)
-                dice.append(mean_dice(found.label.array, truth.array, segmenter.spec.labels))
-                whose.append(case.id)
+            for found in corrected(segmenter, hard, truth, clicks, average):
+                seen = segmenter.judge.signs(found.finds) if segmenter.judge else None
+                if seen is not None:
+                    signs.append(seen)
+                    dice.append(mean_dice(found.label.array, truth.array, segmenter.spec.labels))
+                    whose.append(case.id)
         monitor.report(case=case.id, progress=(number + 1) / len(cases))
     return signs, dice, whose
 
 
 def calibrate(
     segmenter: Segmenter, cases: Sequence[Case], judging: JudgingConfig = JudgingConfig()
-) -> Calibration | None:
-    """Calibrates a model's discriminator on patients not trained on; None if it finds too little in them."""
-    observed = observe(segmenter, cases, judging.strengths)
-    try:
-        return Calibration.fit(*observed)
-    except ValueError:
-        return None
+) -> dict[str, Calibration]:
+    """Calibrates a model's discriminator on patients not trained on; where it finds too little in them it does not."""
+    found = {}
+    for key, average, clicks in ((DICE, True, 0), (ONE_VIEW, False, CORRECTED)):
+        if clicks and not segmenter.spec.clicks:
+            continue
+        with suppress(ValueError):
+            found[key] = Calibration.fit(*observe(segmenter, cases, judging.strengths, average, clicks))
+    return found
 
 
 def spoiled(image: Volume, strength: float, seed: int) -> Volume:

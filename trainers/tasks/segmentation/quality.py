@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from trainers.tasks.segmentation.search import Find, entropy_of
 
 Floats = npt.NDArray[np.float64]
 PART = "discriminator"
-DICE = "dice"  # the calibration's key in a spec
+DICE, ONE_VIEW = "dice", "dice_one_view"  # calibrations in a spec: of averaged views; of one, corrected or not
 GOOD, POOR = 0.80, 0.75  # expected Dice: from the first on a label is fine, below the second it needs work
 FEWEST = 10  # labels that a calibration is worth something with
 SHRINK = 0.1  # of the fit, for each label; some dozen labels of few patients would fit it to chance
@@ -158,11 +158,13 @@ class Judge:
 
     Args:
         network: on its device. labels: names of the model's labels, in the order of their classes.
-        calibration: None before there is one.
+        calibrations: by `DICE` and `ONE_VIEW`; none before there are any.
     """
 
-    def __init__(self, network: MaskJudge, labels: Sequence[str], calibration: Calibration | None = None) -> None:
-        self._network, self._labels, self._calibration = network.eval(), list(labels), calibration
+    def __init__(
+        self, network: MaskJudge, labels: Sequence[str], calibrations: Mapping[str, Calibration] | None = None
+    ) -> None:
+        self._network, self._labels, self._calibrations = network.eval(), list(labels), dict(calibrations or {})
         self._device = next(network.parameters()).device
 
     @classmethod
@@ -171,13 +173,19 @@ class Judge:
         if PART not in spec.parts:
             return None
         network = load(spec.parts[PART], part_file(model_dir, PART)).to(device)
-        known = spec.calibration.get(DICE)
-        return cls(network, label_names(spec), Calibration(**known) if known else None)  # type: ignore[arg-type]
+        known = {key: spec.calibration[key] for key in (DICE, ONE_VIEW) if key in spec.calibration}
+        return cls(network, label_names(spec), {key: Calibration(**c) for key, c in known.items()})  # type: ignore[arg-type]
 
-    def __call__(self, finds: Sequence[Find]) -> Quality | None:
-        """How good what was found probably is; None if nothing was found, or without a calibration."""
-        signs = self.signs(finds)
-        return self._calibration(signs) if self._calibration and signs else None
+    def __call__(self, finds: Sequence[Find], one_view: bool = False) -> Quality | None:
+        """How good what was found probably is; None if nothing was found, or without a calibration.
+
+        Args:
+            finds: of an image.
+            one_view: they come of one view, which is surer of itself than the mean of several.
+        """
+        calibration = self._calibrations.get(ONE_VIEW if one_view else DICE, self._calibrations.get(DICE))
+        signs = self.signs(finds) if calibration else None
+        return calibration(signs) if calibration and signs else None
 
     @torch.inference_mode()
     def signs(self, finds: Sequence[Find]) -> Signs | None:

@@ -98,7 +98,7 @@ class Search:
         """Segments the organ near the middle of each window."""
         for number, window in enumerate(windows):
             self.monitor.report(progress=number / len(windows))
-            find = self._settle(self._look(window, average=False))
+            find = self._settle(self._glance(window))
             if self._too_small(find):
                 self.warnings.append(f"Nothing was found near point {number + 1}. Place it nearer to the organ.")
             elif not self._known(find):
@@ -109,7 +109,7 @@ class Search:
         candidates = []
         for number, window in enumerate(windows):
             self.monitor.report(progress=0.8 * number / len(windows))
-            find = self._look(window, average=False)
+            find = self._glance(window)
             if not self._too_small(find):
                 find = self._settle(find)
                 if not self._too_small(find) and self._belongs(find, roi):
@@ -165,13 +165,17 @@ class Search:
                 entropy[slices] = np.maximum(entropy[slices], entropy_of(block))
         return self.grid.to_native(entropy)
 
-    def _look(self, window: Window, average: bool, organs: int = 1) -> Find:
+    def _glance(self, window: Window) -> Find:
+        """One view without corrections: they say what an organ is like, and not where to look for one."""
+        return self._look(window, average=False, heed=False)
+
+    def _look(self, window: Window, average: bool, organs: int = 1, heed: bool = True) -> Find:
         """Runs the network on a window and keeps the largest pieces that it shows, one for each organ."""
         self.monitor.check()
         started = time.perf_counter()
         image = self.grid.extract(self.volume.array, window)
         image = normalise(image, self.grid.inside(window), self.settings.clip)
-        marks = self.clicks.inside(window) if self.clicks else []
+        marks = self.clicks.inside(window) if self.clicks and heed else []
         prepared = time.perf_counter()
         maps = obey(self.probabilities(image, average, marks), by_class(marks))
         maps = largest_pieces(maps, organs, [v for index, places in marks if index for v in places])
@@ -189,7 +193,7 @@ class Search:
             moved = np.abs(np.subtract(better.start, find.window.start)) * self.settings.spacing
             if moved.max() < RECENTRE_MM:
                 break
-            find = self._look(better, average=False)
+            find = self._glance(better)
         return find
 
     def _too_small(self, find: Find) -> bool:
