@@ -238,6 +238,8 @@ def test_one_view_and_corrections_have_a_calibration_of_their_own(tiny_spec: Mod
 
 def test_what_corrections_come_to_is_seen_too(tiny_spec: ModelSpec, ball_cases: list[Case], tmp_path: Path) -> None:
     folder = model(correctable(tiny_spec), tmp_path / "m", True)
+    report = quality_report(Segmenter(folder), ball_cases[:2], (0.0, 0.5), False)
+    assert report["corrected"]["labels"] == 12 and report["all"]["labels"] == 4
     _, dice, patients = observe(Segmenter(folder), ball_cases[:2], (0.0,), average=False, clicks=2)
     assert patients == [case.id for case in ball_cases[:2] for _ in range(3)]
     assert len(set(dice)) > 2

@@ -134,7 +134,9 @@ def _show_interaction(told: dict[str, Any]) -> None:
         console.print(f"{found['seconds']:.2f} s a look (median)")
     if "quality" in told:
         table = Table("images", "labels", "correlation", "mean error", "within interval", title="Expected Dice")
-        for name in ("untouched", "all"):
+        for name in ("untouched", "all", "corrected"):
+            if name not in told["quality"]:
+                continue
             f = told["quality"][name]
             table.add_row(name, str(f["labels"]), *(f"{f[k]:.3f}" for k in ("correlation", "mean_error", "within")))
         console.print(table)
