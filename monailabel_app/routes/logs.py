@@ -8,13 +8,14 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from monailabel_app.logs import blank
+from monailabel_app.routes.params import JSON_ERRORS
 from monailabel_app.services import Served
 from monailabel_app.users import Admin
 
 router = APIRouter(prefix="/logs", tags=["server"])
 
 
-@router.get("/", response_class=PlainTextResponse)
+@router.get("/", response_class=PlainTextResponse, responses=JSON_ERRORS)
 def logs(s: Served, _user: Admin, lines: int = 300) -> PlainTextResponse:
     """The end of the log, for administrators."""
     if not s.config.log.exists():

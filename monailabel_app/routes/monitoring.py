@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from monailabel_app.errors import RETRY_SECONDS, MedGANError
 from monailabel_app.metrics import Measured
+from monailabel_app.routes.params import JSON_ERRORS
 from monailabel_app.services import Served, Services
 from monailabel_app.storage import free_bytes, is_writable
 
@@ -27,7 +28,7 @@ def ready(s: Served) -> dict[str, Any]:
     return {"status": "ready", "unavailable": without}
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, responses=JSON_ERRORS)
 def metrics(s: Served, measured: Measured) -> Response:
     """Figures in Prometheus' text format."""
     return Response(measured.text(s), media_type=CONTENT_TYPE_PLAIN_0_0_4)

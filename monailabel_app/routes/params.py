@@ -18,13 +18,16 @@ from monailabel_app.users import OWNER
 DEEPEST = 32
 BYTES = "application/octet-stream"
 LONGEST_NAME = 200
+ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+JSON_ERRORS: dict[int | str, dict[str, Any]] = {"default": {"description": "An error", "content": ERROR}}
+"""For the description of routes that answer with something else than JSON: it would take their errors for that, too."""
 SERVERS = frozenset({"ts", "name", "checksum", "checksum_of", RESERVED, SCORES, SUBMITTED, SYNTHETIC, VERDICTS, OWNER})
 
 
 def answers(*types: str) -> dict[int | str, dict[str, Any]]:
-    """What a route's description says of an answer that is a file of one of several media types."""
+    """What a route's description says of an answer that is a file, or JSON, of one of several media types."""
     file = {"schema": {"type": "string", "format": "binary"}}
-    return {200: {"description": "A file", "content": dict.fromkeys(types, file)}}
+    return {200: {"description": "A file", "content": {of: {} if of == "application/json" else file for of in types}}}
 
 
 def json_object(text: str, name: str = "params") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from monailabel_app.finetune.runs import ENDED, INTERRUPTED, QUEUED, last_run, o
 from monailabel_app.following import LOOK_SECONDS
 from monailabel_app.options import validate
 from monailabel_app.routes import tasks
-from monailabel_app.routes.params import author_of
+from monailabel_app.routes.params import JSON_ERRORS, author_of
 from monailabel_app.services import Served, Services, pick
 from monailabel_app.users import Caller, User
 
@@ -28,8 +28,6 @@ METHOD = "train"
 WAITS = "QUEUED"
 STATUS = {"promoted": "DONE", "refused": "DONE", "cancelled": "STOPPED", QUEUED: WAITS, INTERRUPTED: WAITS}
 FOLLOW_SECONDS = 600.0  # then it is to be asked again, which not everybody may who once could
-JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
-TOLD: dict[int | str, dict[str, Any]] = {"default": {"description": "An error", "content": JSON}}  # else: as events
 SHOWN = ("run", "model", "position", "requested", "author", "reason")
 Params = Annotated[dict[str, Any] | None, Body()]
 
@@ -73,7 +71,7 @@ def _place(s: Served) -> Iterator[None]:
         yield
 
 
-@router.get("/events", response_class=EventSourceResponse, responses=TOLD, dependencies=[Depends(_place)])
+@router.get("/events", response_class=EventSourceResponse, responses=JSON_ERRORS, dependencies=[Depends(_place)])
 async def events(s: Served) -> AsyncIterator[dict[str, Any]]:
     """What `GET /train/` tells, as server-sent events, whenever it changes; until no run goes on or waits."""
     known, end = None, time.monotonic() + FOLLOW_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -89,3 +90,15 @@ def test_damage_is_a_reason(tmp_path: Path, damage: str) -> None:
     with pytest.raises(VolumeError) as caught:
         read_volume(path)
     assert caught.value.code == "not_an_image"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("offset", [1e6, 1e19, 3e38, float("nan")])
+def test_voxels_that_a_header_places_beyond_the_file_are_told(tmp_path: Path, suffix: str, offset: float) -> None:
+    write_volume(tmp_path / "image.nii", noise())
+    damaged = bytearray((tmp_path / "image.nii").read_bytes())
+    damaged[108:112] = struct.pack("<f", offset)
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(gzip.compress(bytes(damaged)) if suffix.endswith("gz") else bytes(damaged))
+    with pytest.raises(VolumeError, match="damaged"):
+        read_volume(path)

@@ -31,6 +31,7 @@ DAMAGED: tuple[Any, ...] = (
     IsalError,
     ValueError,
     LookupError,
+    OverflowError,
     *nifti.ERRORS,
 )
 META = (".mha", ".mhd")
