@@ -31,6 +31,7 @@ def test_a_lying_metaimage_header_is_told_before_itk_reads_it(tmp_path: Path) ->
     whole = path.read_bytes()
     lies = {b"NDims = 3": [b"NDims = 65536", b"NDims = -1", b"NDims = 2", b"NDims = x"],
             b"DimSize = 6 5 4": [b"DimSize = 6 5", b"DimSize = 6 5 -4", b"DimSize = 6 5 nan", b"DimSize ="],
+            b"0 0 0 1\nOffset": [b"0 0 1e308 1\nOffset", b"0 -1e300 0 1\nOffset"],
             b"CompressedData = False": [b"CompressedData = " + b"x" * 5000, b"no field", b"NDims = 3"]}  # fmt: skip
     for told, others in lies.items():
         assert told in whole

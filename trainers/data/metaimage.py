@@ -18,6 +18,7 @@ FLAGS = ("BinaryData", "BinaryDataByteOrderMSB", "CompressedData", "ElementByteO
 COUNTS = {"HeaderSize": 1 << 16, "CompressedDataSize": 1 << 40, "ElementNumberOfChannels": MOST_CHANNELS}
 VECTORS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+LARGEST = 1e6  # of a matrix of directions, whose numbers are 1 at most: ITK never ends to decompose one with 1e308
 
 
 def fault(path: Path) -> str:
@@ -46,6 +47,8 @@ def _fault_of(fields: dict[str, str]) -> str:
         numbers = [_number(part) for part in value.split()]
         if name in lengths and (len(numbers) != lengths[name] or not all(map(math.isfinite, numbers))):
             return f"{name} is not {lengths[name]} numbers"
+        if name in MATRICES and max(map(abs, numbers)) > LARGEST:
+            return f"{name} has no directions"
         if name in COUNTS and not (len(numbers) == 1 and -1 <= numbers[0] <= COUNTS[name]):
             return f"{name} is wrong"
         if name in FLAGS and value not in ("True", "False"):
