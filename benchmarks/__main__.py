@@ -180,6 +180,7 @@ def active_learning(
 ) -> None:
     """Dice against the number of labelled patients for every strategy that chooses them. Takes an hour or more."""
     from benchmarks.active_learning import Bench, Effort, plot, summary
+    from trainers.data.cases import CasesError
     from trainers.tasks.segmentation.choosing import STRATEGIES
 
     ways, counts = strategies.split(","), [int(n) if n.strip().isdigit() else 0 for n in sizes.split(",")]
@@ -191,7 +192,7 @@ def active_learning(
         bench = Bench(hippocampus(), out / name, Effort(steps, threads=threads), monitor, kept, rare)
         try:
             rows = summary(bench.measure(range(seeds), ways, counts))
-        except ValueError as error:
+        except CasesError as error:
             raise typer.BadParameter(str(error)) from error
     plot(rows, out / f"{name}.png")
     both = ", each as both sequences" if rare else ""

@@ -21,7 +21,7 @@ from torch import nn
 
 from benchmarks.synthetic_labels import interval
 from benchmarks.two_sequences import is_negative, negative, some_negative
-from trainers.data.cases import Case, find_cases, split_cases
+from trainers.data.cases import Case, CasesError, find_cases, split_cases
 from trainers.data.volumes import read_volume
 from trainers.files import atomic_write_json, read_json
 from trainers.fit import fit
@@ -97,10 +97,10 @@ class Bench:
         """All rounds: rows of strategy, labelled, seed, dice, by_kind, per_patient and what is chosen `next`.
 
         Raises:
-            ValueError: sizes that do not grow, or that the patients do not suffice for.
+            CasesError: sizes that do not grow, or that the patients do not suffice for.
         """
         if not sizes or sorted(set(sizes)) != list(sizes) or sizes[0] < 1 or sizes[-1] >= len(self.train):
-            raise ValueError(f"{list(sizes)} are no growing numbers from 1 to {len(self.train) - 1}, of all patients.")
+            raise CasesError(f"{list(sizes)} are no growing numbers from 1 to {len(self.train) - 1}, of all patients.")
         rows = []
         for seed in seeds:
             rows.append(self._round(FULL, sorted(self.train), seed))
@@ -153,18 +153,17 @@ class Bench:
 
     def _by_patient(self, report: Report) -> list[float]:
         """The mean of each patient's images."""
-        return self._means(report, lambda case: case.patient)
+        return list(self._means(report, lambda case: case.patient).values())
 
     def _by_kind(self, report: Report) -> dict[str, float]:
         """The mean of the usual images, and of the rare ones if there are any."""
-        means = self._means(report, is_negative)
-        return dict(zip(("usual", "rare"), means, strict=False))
+        return self._means(report, lambda case: "rare" if is_negative(case) else "usual")
 
-    def _means(self, report: Report, group: Callable[[Case], object]) -> list[float]:
-        every: dict[object, list[float]] = {}
+    def _means(self, report: Report, group: Callable[[Case], str]) -> dict[str, float]:
+        every: dict[str, list[float]] = {}
         for case, measured in zip(self.test, report.per_case, strict=True):
             every.setdefault(group(case), []).append(float(np.mean(list(measured["dice"].values()))))
-        return [float(np.mean(values)) for values in every.values()]
+        return {name: float(np.mean(values)) for name, values in every.items()}
 
     def _known(self, key: str, labelled: Sequence[str]) -> dict[str, Any] | None:
         for file in (folder / f"{key}.json" for folder in self.folders):
@@ -230,9 +229,10 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "low": low,
             "high": high,
         }
-        kinds = [m.get("by_kind", {}) for m in members]
-        of_kind = {kind: float(np.mean([k[kind] for k in kinds])) for kind in kinds[0] if len(kinds[0]) > 1}
-        out.append({**row, **of_kind, f"{SHARE:.0%} of all labels": reached})
+        if share := members[0].get("rare"):
+            usual, rare = (float(np.mean([m["by_kind"][kind] for m in members])) for kind in ("usual", "rare"))
+            row |= {"usual": usual, "rare": rare, "as mixed": (1 - share) * usual + share * rare}
+        out.append({**row, f"{SHARE:.0%} of all labels": reached})
     return out
 
 
@@ -259,7 +259,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     ticks = sorted({row["labelled"] for row in rows if row["strategy"] != FULL})
     axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [str(n) for n in ticks])
-    axis.set(xlabel="labelled patients", ylabel="mean Dice on 30 patients not trained on")
+    both = ",\neach as both sequences" if any("rare" in row for row in rows) else ""
+    axis.set(xlabel="labelled patients", ylabel=f"mean Dice on 30 patients not trained on{both}")
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     figure.tight_layout()

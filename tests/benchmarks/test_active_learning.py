@@ -11,7 +11,7 @@ from benchmarks import active_learning as module
 from benchmarks.active_learning import COMPARED, FULL, Bench, Effort, plot, summary
 from benchmarks.two_sequences import is_negative, negative
 from tests.trainers.conftest import ball
-from trainers.data.cases import Case
+from trainers.data.cases import Case, CasesError
 from trainers.data.volumes import Volume, read_volume, write_volume
 
 
@@ -65,6 +65,7 @@ def test_of_two_sequences_one_is_rare_to_learn_from_and_counts_alike(bench: Benc
     assert len(row["per_patient"]) == 30 and set(row["by_kind"]) == {"usual", "rare"}
     (told,) = summary([row])
     assert (told["usual"], told["rare"]) == tuple(row["by_kind"].values())
+    assert told["as mixed"] == told["dice"] == pytest.approx((told["usual"] + told["rare"]) / 2), "one in two is rare"
     usual = [case.id for case in mixed.train.values() if not is_negative(case)][:2]
     mixed.play("foreground", 0, usual, (2,))
     bench.folders.append(mixed.out)
@@ -81,7 +82,7 @@ def test_what_was_kept_with_fewer_chosen_is_measured_again(bench: Bench) -> None
 
 @pytest.mark.parametrize("sizes", [(), (0, 2), (4, 2), (2, 2), (2, 6)])
 def test_sizes_that_cannot_be_are_refused(bench: Bench, sizes: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="no growing numbers from 1 to 5"):
+    with pytest.raises(CasesError, match="no growing numbers from 1 to 5"):
         bench.measure([0], ["foreground"], sizes)
 
 

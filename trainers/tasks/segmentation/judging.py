@@ -202,9 +202,7 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Calibrates a model's discriminator on patients not trained on; where it finds too little in them it does not."""
     found = {}
-    for key, average, clicks in ((DICE, True, 0), (ONE_VIEW, False, CORRECTED)):
-        if clicks and not segmenter.spec.clicks:
-            continue
+    for key, average, clicks in ((DICE, True, 0), (ONE_VIEW, False, CORRECTED if segmenter.spec.clicks else 0)):
         with suppress(ValueError):
             found[key] = Calibration.fit(*observe(segmenter, cases, judging.strengths, average, clicks))
     return found

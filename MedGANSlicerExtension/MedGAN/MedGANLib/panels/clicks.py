@@ -101,8 +101,8 @@ class ClicksPanel:
         if key:
             button.setShortcut(qt.QKeySequence(key))
         what = "belongs to no label" if self._removes(label) else f"belongs to {label}"
-        where = "click into the middle of the mistake, it reaches as far as that is deep"
-        button.toolTip = f"Clicks in the slice views say: this place {what}; {where}" + (f" ({key})" if key else "")
+        where = "Best in the middle of a mistake: the deeper inside it, the farther a click reaches"
+        button.toolTip = f"Clicks in the slice views say: this place {what}. {where}" + (f" ({key})" if key else "")
         button.connect("clicked(bool)", lambda checked: self._choose(label, checked))
         return button
 
